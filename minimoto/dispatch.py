@@ -1,0 +1,70 @@
+"""The thin shell around ``advance``: read, decide, save under the version read, then act.
+
+Used by client, service and watchdog alike, so that there is one way in which a job changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minimoto.core import message
+from minimoto.core.events import Action, Enqueue, Enqueued, Event, Notify, RemoveWork
+from minimoto.core.job import Job, JobState
+from minimoto.core.lifecycle import advance
+from minimoto.core.task import TaskKey
+from minimoto.errors import Conflict
+from minimoto.ports import Clock, Jobs, Queue, Store, Topic
+
+MOST_CONFLICTS = 50
+
+
+@dataclass(frozen=True)
+class Dispatcher:
+    """Applies events to jobs and carries out what follows from them."""
+
+    jobs: Jobs
+    queue: Queue
+    store: Store
+    topic: Topic
+    clock: Clock
+
+    def apply(self, job: str | Job, event: Event) -> Job:
+        """Applies one event and carries out its actions.
+
+        Parameters:
+            job: a job's id, or its document if it was read lately (a stale one costs one more read).
+
+        Raises:
+            NotFound: there is no such job.
+            Conflict: the document kept changing under us.
+        """
+        document = self.jobs.get(job) if isinstance(job, str) else job
+        for _ in range(MOST_CONFLICTS):
+            changed, actions = advance(document, event, self.clock.now())
+            if changed is not document:
+                try:
+                    changed = self.jobs.save(changed)
+                except Conflict:
+                    document = self.jobs.get(document.id)
+                    continue
+            for action in actions:
+                changed = self._act(changed, action)
+            return changed
+        raise Conflict(f"job {document.id}: it kept changing while {type(event).__name__} was recorded")
+
+    def _act(self, job: Job, action: Action) -> Job:
+        if isinstance(action, Enqueue):
+            self.queue.send([message.encode(TaskKey(action.job, action.stage, task)) for task in action.tasks])
+            return self.apply(job, Enqueued(action.stage))
+        if isinstance(action, RemoveWork):
+            self.store.remove(job.inputs / "work/")
+        elif isinstance(action, Notify):
+            self._notify(job)
+        return job
+
+    def _notify(self, job: Job) -> None:
+        if job.state is JobState.PROCESSING_SUCCESSFUL:
+            text = "\n".join(str(job.outputs.__class__(job.outputs.bucket, key)) for key in job.results)
+        else:
+            text = job.error
+        self.topic.announce(f"minimoto: {job.name} {job.state}"[:100], f"{job.id}: {job.state}\n{text}\n")

@@ -1,0 +1,83 @@
+"""The only place that chooses implementations: settings in, ports out.
+
+Everything is made on first use, so that a command pays only for what it needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from minimoto.clock import SystemClock
+from minimoto.config import Config
+
+if TYPE_CHECKING:
+    import boto3
+
+    from minimoto import ports
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The ports of one deployment."""
+
+    config: Config
+
+    @cached_property
+    def clock(self) -> ports.Clock:
+        return SystemClock()
+
+    @cached_property
+    def session(self) -> boto3.session.Session:
+        from minimoto.aws.session import open_session
+
+        return open_session(self.config)
+
+    @cached_property
+    def queue(self) -> ports.Queue:
+        from minimoto.aws.queue import SqsQueue
+
+        return SqsQueue(self.session, self.config)
+
+    @cached_property
+    def store(self) -> ports.Store:
+        from minimoto.aws.store import S3Store
+
+        return S3Store(self.session, self.config)
+
+    @cached_property
+    def jobs(self) -> ports.Jobs:
+        from minimoto.aws.jobs import DynamoJobs
+
+        return DynamoJobs(self.session, self.config)
+
+    @cached_property
+    def nodes(self) -> ports.Nodes:
+        from minimoto.aws.nodes import DynamoNodes
+
+        return DynamoNodes(self.session, self.config)
+
+    @cached_property
+    def ledger(self) -> ports.Ledger:
+        from minimoto.aws.ledger import DynamoLedger
+
+        return DynamoLedger(self.session, self.config)
+
+    @cached_property
+    def fleet(self) -> ports.Fleet:
+        from minimoto.aws.fleet import Ec2Fleet
+
+        return Ec2Fleet(self.session, self.config)
+
+    @cached_property
+    def metrics(self) -> ports.Metrics:
+        from minimoto.aws.metrics import CloudWatchMetrics
+
+        return CloudWatchMetrics(self.session, self.config)
+
+    @cached_property
+    def topic(self) -> ports.Topic:
+        from minimoto.aws.topic import SnsTopic
+
+        return SnsTopic(self.session, self.config)
