@@ -1,0 +1,62 @@
+# make demo    a film from the example photos (or PHOTOS=folder), on an embedded AWS, with no account
+# make test    lint, types, tests: everything that must hold
+# Everything installs what it needs into .venv; nothing else is touched but Debian packages that the tests need.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PHOTOS ?= examples/photos
+STATE  ?= .minimoto
+OUT    ?= out
+STAMP   = $(VENV)/.installed-$(1)-$(shell cat pyproject.toml | cksum | cut -d' ' -f1)
+
+.PHONY: demo test lint types check format clean soak bench
+
+demo: $(call STAMP,local)
+	@$(BIN)/python examples/demo.py --photos "$(PHOTOS)" --state "$(STATE)" --out "$(OUT)"
+
+test: $(call STAMP,dev) debian lint types check
+
+lint: $(call STAMP,dev)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/shellcheck minimoto_install.sh run_service.sh
+
+types: $(call STAMP,dev)
+	$(BIN)/mypy
+
+check: $(call STAMP,dev)
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+format: $(call STAMP,dev)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+soak: $(call STAMP,dev)
+	$(BIN)/python benchmarks/soak.py $(ARGS)
+
+bench: $(call STAMP,dev)
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+.PHONY: debian
+debian:
+	@tests/debian-packages.sh
+
+$(call STAMP,local): | $(VENV)
+	@echo "installing minimoto and the embedded AWS into $(VENV) (once)"
+	@$(BIN)/pip install --quiet --editable '.[local]'
+	@touch $@
+
+$(call STAMP,dev): | $(VENV)
+	@echo "installing minimoto and its tools into $(VENV) (once)"
+	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@ $(call STAMP,local)
+
+$(VENV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "minimoto needs Python 3.11 or later; try: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
