@@ -1,0 +1,1 @@
+"""Models and numerics; nothing here knows of jobs, queues or clouds."""

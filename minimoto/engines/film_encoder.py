@@ -1,0 +1,243 @@
+"""Frames in, an H.264 film out, through one ffmpeg process; and music laid under a finished film.
+
+Command lines are built by ffmpeg-python and never pass a shell. With x264 the same frames give the same bytes: the
+threads are counted, and nothing of the clock or the machine is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import subprocess
+import threading
+from collections import deque
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import ffmpeg
+
+from minimoto.engines.film_frame import Frame
+from minimoto.engines.film_settings import Encoder
+from minimoto.errors import StepFailed
+from minimoto.media import ffmpeg_path
+
+_COLOUR = {"color_range": "tv", "colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709"}
+_EXACT: dict[str, str | int] = {"fflags": "+bitexact", "flags:v": "+bitexact", "map_metadata": -1}
+_QUIET = ("-hide_banner", "-loglevel", "error", "-nostats")
+
+# superfast with a short macroblock-tree look-ahead has veryfast's size and SSIM for 0.6 times its CPU time; aq-mode 3
+# spends bits on dark gradients, which blurred backdrops are. x264 gives other bytes for another number of threads.
+_X264 = "mbtree=1:rc-lookahead=10:aq-mode=3:threads=6:lookahead-threads=1"
+
+_PIPE_BYTES = 2**20
+_SETPIPE_SZ = 1031
+
+# What music may be: never a playlist or a manifest, which could name other files and addresses.
+_MUSIC_FORMATS = "aac,ac3,aiff,amr,ape,asf,caf,eac3,flac,matroska,webm,mov,mp4,mp3,ogg,tta,w64,wav,wv"
+
+
+class FilmWriter:
+    """An ffmpeg that encodes the frames it is given into ``path``; a context manager that leaves no process behind.
+
+    Parameters:
+        path: the MP4 to write.
+        size: (width, height) of the frames, both even.
+        fps: frames a second.
+        crf: constant rate factor, 0..51.
+        nvenc: encode on an NVIDIA GPU; see :func:`uses_nvenc`.
+        faststart: put the index first, for the web; not needed on a film that goes through :func:`add_music`.
+    """
+
+    def __init__(
+        self, path: Path, size: tuple[int, int], fps: Fraction, *, crf: int, nvenc: bool, faststart: bool
+    ) -> None:
+        frames = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="yuv420p", s=_size(size), r=_rate(fps), **_COLOUR)
+        # Older ffmpegs tag the stream from the frames, newer ones from the options: say it to both.
+        tagged = frames.filter("setparams", range="tv", colorspace="bt709", color_primaries="bt709", color_trc="bt709")
+        options = {**_encoding(crf, fps, nvenc), **_COLOUR, **_EXACT, "f": "mp4"}
+        if faststart:
+            options["movflags"] = "+faststart"
+        self._process = _start(tagged.output(f"file:{path}", **options), stdin=subprocess.PIPE)
+        assert self._process.stdin is not None
+        _widen(self._process.stdin.fileno())
+        self._words = _Words(self._process)
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame, ``(h * 3 / 2, w)`` uint8 (I420).
+
+        Raises:
+            StepFailed: ffmpeg ended; worth another try.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(frame.data)
+        except OSError:
+            raise self._failed() from None
+
+    def close(self) -> None:
+        """Finish the file and wait for ffmpeg.
+
+        Raises:
+            StepFailed: ffmpeg could not finish the film, such as on a full disk; worth another try.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except OSError:
+            raise self._failed() from None
+        if self._process.wait() != 0:
+            raise self._failed()
+
+    def _failed(self) -> StepFailed:
+        status = self._process.wait()
+        return StepFailed(f"the film could not be encoded: {self._words.last(status)}", retry=True)
+
+    def __enter__(self) -> FilmWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _end(self._process)
+        self._words.close()
+
+
+def uses_nvenc(encoder: Encoder, size: tuple[int, int]) -> bool:
+    """Whether to encode with NVENC: for ``auto``, when a frame of ``size`` really can be.
+
+    Raises:
+        StepFailed: ``nvenc`` was asked for and does not work here (another node may have one, so worth another try).
+    """
+    if encoder == "x264":
+        return False
+    problem = _nvenc_problem(size, ffmpeg_path())
+    if problem and encoder == "nvenc":
+        raise StepFailed(f"the film cannot be encoded by NVENC on this node: {problem}", retry=True)
+    return not problem
+
+
+def check_music(music: Path) -> None:
+    """Decode the first second of ``music``.
+
+    Raises:
+        StepFailed: it cannot be decoded, and never will.
+    """
+    first = ffmpeg.output(_music(music).filter("atrim", end=1), "-", f="null")
+    problem = _run(first)
+    if problem:
+        raise StepFailed(f"the music {music.name} cannot be used: {problem}", retry=False)
+
+
+def add_music(film: Path, music: Path, seconds: Fraction, out: Path) -> None:
+    """Copy ``film`` into ``out`` with ``music`` under it: looped or trimmed to ``seconds``, faded in and out, AAC.
+
+    Raises:
+        StepFailed: the film could not be written; worth another try.
+    """
+    length, fade = float(seconds), min(3.0, float(seconds) / 4)
+    sound = (
+        _music(music, stream_loop=-1)
+        .filter("aresample", 48000)
+        .filter("aformat", channel_layouts="stereo")
+        .filter("atrim", end=f"{length:.6f}")
+        .filter("afade", type="in", duration=min(1.0, fade))
+        .filter("afade", type="out", start_time=f"{length - fade:.6f}", duration=f"{fade:.6f}")
+    )
+    options = {"c:v": "copy", "c:a": "aac", "b:a": "192k", "flags:a": "+bitexact", **_EXACT, "f": "mp4"}
+    picture = ffmpeg.input(f"file:{film}")["v:0"]
+    problem = _run(ffmpeg.output(picture, sound, f"file:{out}", movflags="+faststart", **options))
+    if problem:
+        raise StepFailed(f"the music {music.name} could not be added: {problem}", retry=True)
+
+
+def _encoding(crf: int, fps: Fraction, nvenc: bool) -> dict[str, Any]:
+    keyframes = {"g": round(fps * 4), "pix_fmt": "yuv420p", "profile:v": "high"}
+    if nvenc:
+        return {"c:v": "h264_nvenc", "preset": "p5", "rc": "vbr", "cq": crf + 3, "b:v": 0, "bf": 2, **keyframes}
+    return {"c:v": "libx264", "preset": "superfast", "crf": crf, "x264-params": _X264, **keyframes}
+
+
+@functools.cache
+def _nvenc_problem(size: tuple[int, int], program: str) -> str:
+    grey = ffmpeg.input(f"color=gray:s={_size(size)}:r=30", f="lavfi")
+    return _run(ffmpeg.output(grey, "-", f="null", vframes=2, **_encoding(23, Fraction(30), nvenc=True)))
+
+
+def _music(music: Path, **options: int) -> Any:
+    bounded = {"protocol_whitelist": "file", "format_whitelist": _MUSIC_FORMATS}
+    return ffmpeg.input(f"file:{music}", **bounded, **options)["a:0"]
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _rate(fps: Fraction) -> str:
+    return f"{fps.numerator}/{fps.denominator}"
+
+
+def _start(output: Any, stdin: int) -> subprocess.Popen[bytes]:
+    command = ffmpeg.compile(output.global_args(*_QUIET), cmd=ffmpeg_path(), overwrite_output=True)
+    try:
+        return subprocess.Popen(command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise StepFailed(f"ffmpeg could not be started: {error.strerror}", retry=True) from error
+
+
+def _run(output: Any) -> str:
+    """Run a command to its end; empty, or what ffmpeg said last when it failed."""
+    process = _start(output, stdin=subprocess.DEVNULL)
+    words = _Words(process)
+    try:
+        status = process.wait()
+    finally:
+        _end(process)
+        words.close()
+    return words.last(status) if status else ""
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+
+
+def _widen(pipe: int) -> None:
+    """Ask for a pipe that holds more than 64 KiB where the system can (Linux): fewer switches for each frame."""
+    try:
+        import fcntl
+
+        fcntl.fcntl(pipe, _SETPIPE_SZ, _PIPE_BYTES)
+    except (ImportError, OSError):
+        return
+
+
+class _Words:
+    """The last lines that a process writes to its stderr, read as they come so that it never blocks on them."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._lines: deque[str] = deque(maxlen=20)
+        self._process = process
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            text = line.decode(errors="replace").strip()
+            if text and text != "Conversion failed!":
+                self._lines.append(text)
+
+    def last(self, status: int) -> str:
+        self._thread.join(5)
+        return self._lines[-1] if self._lines else f"ffmpeg ended with status {status} and said nothing"
+
+    def close(self) -> None:
+        self._thread.join(5)
+        assert self._process.stderr is not None
+        self._process.stderr.close()

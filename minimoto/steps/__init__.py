@@ -1,0 +1,14 @@
+"""The steps that a pipeline may name, in one dict."""
+
+from __future__ import annotations
+
+from minimoto.steps.base import Step
+from minimoto.steps.fit import FIT
+from minimoto.steps.nothing import NOTHING
+from minimoto.steps.video import VIDEO
+
+STEPS: dict[str, Step] = {
+    "fit": FIT,
+    "video": VIDEO,
+    "nothing": NOTHING,
+}
