@@ -1,0 +1,251 @@
+"""What each role of a deployment may do, as IAM policy documents: the least that its job needs.
+
+Roles are carried by machines through instance profiles, so no access key is ever written anywhere. Client, service and
+watchdog all move jobs on (:mod:`minimoto.dispatch`): each may send to the queue, write the table, remove a job's
+intermediate files and announce its end. What only one of them does, only it may do.
+
+Source of actions, resource types and condition keys: AWS Service Authorization Reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from minimoto.config import Config
+from minimoto.errors import ConfigError
+
+Role = Literal["client", "watchdog", "service"]
+ROLES: tuple[Role, ...] = ("client", "watchdog", "service")
+
+DEPLOYMENT_TAG = "minimoto:deployment"
+ROLE_TAG = "minimoto:role"
+NAMESPACE = "DeepStyleQueue"
+
+Document = dict[str, Any]
+
+
+def role_name(role: str, config: Config) -> str:
+    """Name of the IAM role and of its instance profile; IAM is global, so the region is part of it."""
+    return f"{config.name}-{config.region}-{role}"
+
+
+def trust_policy(partition: str = "aws") -> Document:
+    """Who may take a role on: EC2, for its machines.
+
+    Parameters:
+        partition: ``aws``, ``aws-cn`` or ``aws-us-gov``.
+    """
+    statement = {"Effect": "Allow", "Principal": {"Service": _ec2_service(partition)}, "Action": "sts:AssumeRole"}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def _ec2_service(partition: str) -> str:
+    return "ec2.amazonaws.com.cn" if partition == "aws-cn" else "ec2.amazonaws.com"
+
+
+def role_policy(role: str, config: Config, account: str, partition: str = "aws") -> Document:
+    """The policy of one role.
+
+    Parameters:
+        config: settings that name the deployment's queue, dead-letter queue, buckets, table and topic.
+        account: the account's number, twelve digits.
+        partition: ``aws``, ``aws-cn`` or ``aws-us-gov``.
+
+    Raises:
+        ConfigError: a resource that the policy must name is not known yet.
+        ValueError: there is no such role.
+    """
+    names = _Names(config, account, partition)
+    if role == "client":
+        statements = _client(names)
+    elif role == "service":
+        statements = _service(names)
+    elif role == "watchdog":
+        statements = _watchdog(names)
+    else:
+        raise ValueError(f"no role {role!r}; there are: {', '.join(ROLES)}")
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+class _Names:
+    """The ARNs of one deployment."""
+
+    def __init__(self, config: Config, account: str, partition: str) -> None:
+        self.config, self.account, self.partition = config, account, partition
+        more = config.more_buckets
+        self.queue = self._in_region("sqs", _last("queue_url", config.queue_url))
+        self.dead_letters = self._in_region("sqs", _last("dead_letter_url", config.dead_letter_url))
+        self.inputs = [self._bucket(name) for name in (_known("bucket_input", config.bucket_input), *more)]
+        self.outputs = [self._bucket(name) for name in (_known("bucket_output", config.bucket_output), *more)]
+        self.table = self._in_region("dynamodb", f"table/{_known('table', config.table)}")
+        self.topic = _known("topic_arn", config.topic_arn)
+        self.service_role = f"arn:{partition}:iam::{account}:role/{role_name('service', config)}"
+
+    def ec2(self, kind: str, name: str = "*", *, public: bool = False) -> str:
+        """ARN of an EC2 resource; images and the like of others have no account in it."""
+        account = "" if public else self.account
+        return f"arn:{self.partition}:ec2:{self.config.region}:{account}:{kind}/{name}"
+
+    def _in_region(self, service: str, name: str) -> str:
+        return f"arn:{self.partition}:{service}:{self.config.region}:{self.account}:{name}"
+
+    def _bucket(self, name: str) -> str:
+        return f"arn:{self.partition}:s3:::{name}"
+
+
+def _known(option: str, value: str) -> str:
+    if not value:
+        raise ConfigError(f"a role's policy needs {option}, which is not set: make that resource first")
+    return value
+
+
+def _last(option: str, url: str) -> str:
+    return _known(option, url).rstrip("/").rsplit("/", 1)[-1]
+
+
+def _allow(
+    name: str, actions: Sequence[str], resources: str | Sequence[str], condition: Document | None = None
+) -> Document:
+    statement: Document = {
+        "Sid": name,
+        "Effect": "Allow",
+        "Action": list(actions),
+        "Resource": resources if isinstance(resources, str) else list(dict.fromkeys(resources)),
+    }
+    return statement | ({"Condition": condition} if condition else {})
+
+
+def _below(buckets: Sequence[str], pattern: str = "*") -> list[str]:
+    return [f"{bucket}/{pattern}" for bucket in buckets]
+
+
+def _moving_jobs(names: _Names) -> list[Document]:
+    """What every role needs to apply an event to a job (:class:`minimoto.dispatch.Dispatcher`)."""
+    return [
+        _allow("SendTasks", ["sqs:SendMessage", "sqs:GetQueueAttributes"], names.queue),
+        _allow("Announce", ["sns:Publish"], names.topic),
+        _allow("RemoveWork", ["s3:DeleteObject"], _below(names.inputs, "*/work/*")),
+        _allow("List", ["s3:ListBucket"], [*names.inputs, *names.outputs]),
+        _allow(
+            "Jobs",
+            [
+                "dynamodb:BatchGetItem",
+                "dynamodb:ConditionCheckItem",
+                "dynamodb:DeleteItem",
+                "dynamodb:GetItem",
+                "dynamodb:PutItem",
+                "dynamodb:Query",
+                "dynamodb:UpdateItem",
+            ],
+            [names.table, f"{names.table}/index/*"],
+        ),
+    ]
+
+
+def _client(names: _Names) -> list[Document]:
+    return [
+        *_moving_jobs(names),
+        _allow(
+            "Upload",
+            ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
+            _below(names.inputs),
+        ),
+        _allow("Fetch", ["s3:GetObject"], _below(names.outputs)),
+    ]
+
+
+def _service(names: _Names) -> list[Document]:
+    return [
+        *_moving_jobs(names),
+        _allow("Work", ["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"], names.queue),
+        _allow("Bury", ["sqs:SendMessage"], names.dead_letters),
+        _allow("Read", ["s3:GetObject"], [*_below(names.inputs), *_below(names.outputs)]),
+        _allow("Write", ["s3:PutObject", "s3:AbortMultipartUpload"], _below(names.inputs, "*/work/*")),
+        _allow("Deliver", ["s3:PutObject", "s3:AbortMultipartUpload"], _below(names.outputs)),
+    ]
+
+
+def _watchdog(names: _Names) -> list[Document]:
+    return [
+        *_moving_jobs(names),
+        _allow("ReadManifests", ["s3:GetObject"], _below(names.inputs, "*/in/manifest.json")),
+        _allow(
+            "DeadLetters",
+            ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"],
+            names.dead_letters,
+        ),
+        *_seeing_the_fleet(),
+        *_launching(names),
+        _allow("Terminate", ["ec2:TerminateInstances"], names.ec2("instance"), {"StringEquals": _tagged(names)}),
+    ]
+
+
+def _seeing_the_fleet() -> list[Document]:
+    """Calls that know no narrower resource than ``*``; publishing is held to one namespace."""
+    return [
+        _allow(
+            "See",
+            [
+                "ec2:DescribeInstances",
+                "ec2:DescribeInstanceStatus",
+                "ec2:DescribeLaunchTemplates",
+                "ec2:DescribeLaunchTemplateVersions",
+                "ec2:DescribeSubnets",
+                "cloudwatch:GetMetricData",
+            ],
+            "*",
+        ),
+        _allow("Publish", ["cloudwatch:PutMetricData"], "*", {"StringEquals": {"cloudwatch:namespace": NAMESPACE}}),
+    ]
+
+
+def _launching(names: _Names) -> list[Document]:
+    """Service machines from the deployment's launch template only: image, group and key cannot be swapped for others.
+
+    Every resource of a ``RunInstances`` call is authorised by itself, hence one statement for each kind of condition.
+    """
+    template = names.ec2("launch-template", names.config.launch_template or "*")
+    from_template = {"ArnLike": {"ec2:LaunchTemplate": template}}
+    unchanged = {**from_template, "Bool": {"ec2:IsLaunchTemplateResource": "true"}}
+    new_tags = {"StringEquals": _tagged(names, "aws:RequestTag")}
+    run = ["ec2:RunInstances"]
+    return [
+        _allow(
+            "RunTemplate", run, template, {"StringEquals": {f"aws:ResourceTag/{DEPLOYMENT_TAG}": names.config.name}}
+        ),
+        _allow(
+            "RunInstance",
+            run,
+            names.ec2("instance"),
+            {
+                **from_template,
+                "StringEquals": {**_tagged(names, "aws:RequestTag"), "ec2:MetadataHttpTokens": "required"},
+            },
+        ),
+        _allow("RunParts", run, [names.ec2(kind) for kind in ("network-interface", "volume", "subnet")], from_template),
+        _allow(
+            "RunAsTemplateSays",
+            run,
+            [names.ec2("image", public=True), names.ec2("security-group"), names.ec2("key-pair")],
+            unchanged,
+        ),
+        _allow(
+            "TagAtLaunch",
+            ["ec2:CreateTags"],
+            [names.ec2(kind) for kind in ("instance", "volume", "network-interface", "spot-instances-request")],
+            {"StringEquals": {"ec2:CreateAction": "RunInstances", **new_tags["StringEquals"]}},
+        ),
+        _allow("RunSpot", run, names.ec2("spot-instances-request"), from_template),
+        _allow(
+            "PassServiceRole",
+            ["iam:PassRole"],
+            names.service_role,
+            {"StringEquals": {"iam:PassedToService": _ec2_service(names.partition)}},
+        ),
+    ]
+
+
+def _tagged(names: _Names, key: str = "aws:ResourceTag") -> dict[str, str]:
+    """The tags of a service machine of this deployment."""
+    return {f"{key}/{DEPLOYMENT_TAG}": names.config.name, f"{key}/{ROLE_TAG}": "service"}
