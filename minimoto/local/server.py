@@ -69,15 +69,17 @@ def start(port: int = 0, spill: Path | None = None) -> EmbeddedServer:
     # Read by moto when it is imported.
     os.environ.setdefault("MOTO_DISABLE_GLOBAL_CORS", "true")
     try:
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+        from moto.moto_server.werkzeug_app import create_backend_app
     except ImportError as error:
         raise UsageError(f"the embedded AWS needs moto: pip install 'minimoto[local]' ({error})") from error
     from minimoto.local.gate import Gate
+    from minimoto.local.quick import QuickDispatcher, quicken
     from minimoto.local.spill import keep_objects_in
     from minimoto.local.wire import LoopbackServer
 
+    quicken()
     keep_objects_in(spill)
-    gate = Gate(DomainDispatcherApplication(create_backend_app))
+    gate = Gate(QuickDispatcher(create_backend_app))
     try:
         listener = LoopbackServer(port, gate)
     except OSError as error:
