@@ -29,6 +29,7 @@ class NodeReport:
         failures: tries failed one after another.
         seconds_per_task: a running mean of finished tasks, 0 before the first.
         version: minimoto's version on the node.
+        note: why it takes no work although it could, such as a full disk; for a person, or empty.
     """
 
     node: str
@@ -40,3 +41,4 @@ class NodeReport:
     failures: int = 0
     seconds_per_task: float = 0.0
     version: str = ""
+    note: str = ""

@@ -85,6 +85,7 @@ class Step:
         file_parameters: parameters that name a file beside the photos.
         positional: names for parameters given without ``=``, in order.
         result_suffix: suffix of a per-folder step's file, such as ``.mp4``.
+        reads_inputs: ``False`` for a step that is given no local copies of its inputs.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Step:
     file_parameters: tuple[str, ...] = ()
     positional: tuple[str, ...] = ()
     result_suffix: str | None = None
+    reads_inputs: bool = True
 
 
 def safe_stem(name: str, default: str) -> str:

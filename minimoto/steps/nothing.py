@@ -27,4 +27,5 @@ NOTHING = Step(
     seconds_per_item=0.001,
     memory_limit=256 * 2**20,
     hang_seconds=30.0,
+    reads_inputs=False,
 )
