@@ -97,6 +97,7 @@ class Config:
     task_seconds: float = _s("SERVICE", "task_seconds", 30.0, "how long a task should take: decides the shards")
 
     upload_hours: float = _s("CLIENT", "upload_hours", 24.0, "an upload not finished by then is abandoned")
+    uploads: int = _s("CLIENT", "uploads", 10, "files sent or fetched side by side")
     owner: str = _s("CLIENT", "owner", "", "who asks; empty: user@host")
 
     @property
