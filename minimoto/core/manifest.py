@@ -52,7 +52,8 @@ def safe_name(name: str) -> str:
 def object_name(index: int, original: str) -> str:
     """The name of a photo below ``<job>/in/``: its place in the order, and its own name made harmless."""
     stem = _UNSAFE.sub("_", original).strip("._") or "photo"
-    return f"{index:06d}-{stem[-100:].lstrip('.')}"
+    # By bytes: on the worker it becomes a file name, of which file systems take 255 bytes.
+    return f"{index:06d}-{stem.encode()[-100:].decode(errors='ignore').lstrip('.')}"
 
 
 def photo(job: Job, name: str) -> Location:
