@@ -97,6 +97,7 @@ class Picture:
             if not (keep_profile and image.mode in {"RGB", "RGBA"}):
                 image, profile = _to_srgb(image, profile), b""
             image = _upright(image, self._orientation)
+            image = image.copy() if image is self._image else image
         image.info = {"icc_profile": profile} if profile else {}
         return image
 

@@ -58,7 +58,7 @@ def card(canvas: Frame) -> Frame:
         soft = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 2.5) - black
         grown = np.asarray(cv2.resize(soft, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
         noise = np.random.default_rng(1).random(source.shape, np.float32)
-        target[:] = np.clip(grown * 0.5 + black + noise, 16, 240)
+        target[:] = np.clip(grown * 0.6 + black + noise, 16, 240)
     return made
 
 
@@ -95,7 +95,7 @@ def _draw(text: str, font_name: str, size: tuple[int, int]) -> Image.Image:
     shadow = shape.filter(ImageFilter.GaussianBlur(points * 0.22)).point([min(255, level * 2) for level in range(256)])
     edge = shape.filter(ImageFilter.GaussianBlur(max(1.0, points * 0.04)))
     drawn = Image.new("RGBA", size, (0, 0, 0, 0))
-    for mask, strength, colour in ((shadow, 0.55, (0, 0, 0)), (edge, 0.6, (0, 0, 0)), (shape, 1.0, (255, 255, 255))):
+    for mask, strength, colour in ((shadow, 0.7, (0, 0, 0)), (edge, 0.6, (0, 0, 0)), (shape, 1.0, (255, 255, 255))):
         layer = Image.new("RGBA", size, (*colour, 0))
         layer.putalpha(mask.point([round(level * strength) for level in range(256)]))
         drawn = Image.alpha_composite(drawn, layer)
@@ -111,8 +111,19 @@ def _layout(text: str, font_name: str, size: tuple[int, int]) -> tuple[str, int]
         lines = _wrapped(text, font, room)
         fits = len(lines) <= _MOST_LINES and all(font.getlength(line) <= room for line in lines)
         if fits or points <= 8:
-            return "\n".join(lines), points
+            return "\n".join(_balanced(text, font, room)), points
         points = max(8, points * 9 // 10)
+
+
+def _balanced(text: str, font: Font, room: float) -> list[str]:
+    """As few lines as fit in ``room``, broken so that they are about equally long."""
+    lines = _wrapped(text, font, room)
+    while True:
+        room *= 0.95
+        narrower = _wrapped(text, font, room)
+        if len(narrower) > len(lines) or any(font.getlength(line) > room for line in narrower):
+            return lines
+        lines = narrower
 
 
 def _wrapped(text: str, font: Font, room: float) -> list[str]:

@@ -38,7 +38,7 @@ class FitParams:
 
 def parse(values: Mapping[str, str]) -> FitParams:
     """Text parameters to :class:`FitParams`; raises :class:`~minimoto.errors.InvalidPipeline`."""
-    given = Parameters("fit", values, ("size", "mode", "fill", "quality"))
+    given = Parameters(values, ("size", "mode", "fill", "quality"))
     return FitParams(
         size=given.size("size", FitParams.size, 1, 16384, even=False),
         mode=cast(Mode, given.choice("mode", _MODES, FitParams.mode)),

@@ -10,7 +10,7 @@ from minimoto.steps.parameters import Parameters
 
 def parse(values: Mapping[str, str]) -> None:
     """Accept no parameter at all."""
-    Parameters("nothing", values, ())
+    Parameters(values, ())
 
 
 def run(context: Context, params: None) -> StepResult:

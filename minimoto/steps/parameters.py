@@ -19,7 +19,6 @@ class Parameters:
     """The text parameters of one step, read one by one by name.
 
     Parameters:
-        step: the step's name, for messages.
         values: text by parameter name.
         known: the names that the step has.
 
@@ -27,18 +26,17 @@ class Parameters:
         InvalidPipeline: a name that the step does not have.
     """
 
-    def __init__(self, step: str, values: Mapping[str, str], known: Collection[str]) -> None:
-        self._step = step
+    def __init__(self, values: Mapping[str, str], known: Collection[str]) -> None:
         self._values = values
         for name in values:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
-                raise InvalidPipeline(f"{step} has no parameter '{name}'; {hint}")
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
+                raise InvalidPipeline(f"no parameter is called '{name}'; {hint}")
 
     def wrong(self, name: str, must: str) -> InvalidPipeline:
         """The error that says what parameter ``name`` must be."""
-        return InvalidPipeline(f"{self._step}: {name} must be {must}, not '{self._values.get(name, '')}'")
+        return InvalidPipeline(f"{name} must be {must}, not '{self._values.get(name, '')}'")
 
     def text(self, name: str, default: str = "") -> str:
         """The parameter as it stands."""

@@ -29,7 +29,7 @@ class VideoParams:
 
 def parse(values: Mapping[str, str]) -> VideoParams:
     """Text parameters to :class:`VideoParams`; raises :class:`~minimoto.errors.InvalidPipeline`."""
-    given = Parameters("video", values, _NAMES)
+    given = Parameters(values, _NAMES)
     default = FilmSettings()
     title = given.text("title")
     if len(title) > _LONGEST_TITLE:
@@ -94,6 +94,7 @@ VIDEO = Step(
     seconds_per_item=2.0,
     memory_limit=3 * 2**30,
     hang_seconds=180.0,
+    positional=("size",),
     file_parameters=("music",),
     result_suffix=".mp4",
 )
