@@ -101,6 +101,9 @@ class Store(Protocol):
     def download(self, source: Location, path: Path, moved: Transferred | None = None) -> None:
         """Gets an object into a file; raises ``NotFound``."""
 
+    def copy(self, source: Location, to: Location) -> None:
+        """Copies an object of up to 5 GB within the deployment's buckets; raises ``NotFound``."""
+
     def write(self, to: Location, data: bytes) -> None:
         """Puts a small object."""
 
