@@ -37,7 +37,7 @@ _READ_AHEAD = (
 
 def machine_config(config: Config) -> Config:
     """The settings as a machine of the deployment needs them: nothing that only the operator's computer has."""
-    log_file = config.log_file if config.local else "/var/log/minimoto/minimoto.log"
+    log_file = config.log_file if config.local else Config().log_file
     return replace(config, profile="", key_file="", ssh_from="", owner="", log_file=log_file)
 
 

@@ -17,6 +17,7 @@ CONFIG = Config(
     name="trip",
     profile="operator",
     key_file="/home/ana/.ssh/trip.pem",
+    log_file="/home/ana/minimoto.log",
     ssh_from="198.51.100.7/32",
     bucket_input="trip-in",
     queue_url="https://sqs.us-east-1.amazonaws.com/123456789012/trip",
@@ -31,7 +32,7 @@ def test_a_machine_reads_back_the_settings_it_was_given(tmp_path):
     file = tmp_path / "configure.ini"
     file.write_text(text, encoding="utf-8")
     read = settings.load(str(file), environ={})
-    assert read == replace(CONFIG, profile="", key_file="", ssh_from="", log_file="/var/log/minimoto/minimoto.log")
+    assert read == replace(CONFIG, profile="", key_file="", ssh_from="", log_file="~/minimoto.log")
 
 
 def test_nothing_of_the_operators_computer_is_told_to_a_machine():
@@ -39,6 +40,7 @@ def test_nothing_of_the_operators_computer_is_told_to_a_machine():
     assert "operator" not in text
     assert "trip.pem" not in text
     assert "198.51.100.7" not in text
+    assert "/home/ana" not in text
 
 
 def test_the_embedded_endpoint_reaches_the_machine():
