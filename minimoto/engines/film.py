@@ -84,10 +84,10 @@ def make_film(
 
 @dataclass(frozen=True)
 class _Slide:
-    """A canvas, and how many photos had been read when it was made, for progress."""
+    """A canvas, and the number of its photo, from 1, for progress; 0 is the title's card."""
 
     canvas: Frame
-    photos: int
+    photo: int
 
 
 class _Film:
@@ -133,11 +133,11 @@ class _Film:
 
     def _write_slide(self, writer: FilmWriter, slide: _Slide, following: _Slide | None) -> None:
         index, self._slides = self._slides, self._slides + 1
-        note = f"photo {slide.photos} of {len(self._photos)}"
+        note = f"photo {slide.photo} of {len(self._photos)}" if slide.photo else "title"
         for moment in moments(index, self._timing, last=following is None):
             writer.write(self._draw(moment, slide, following))
             if moment.frame % max(1, self._settings.fps // 5) == 0:
-                share = (slide.photos - 1 + moment.at) / len(self._photos)
+                share = (slide.photo - 1 + moment.at) / len(self._photos) if slide.photo else 0.0
                 self._report(min(share, 0.99), note)
 
     def _draw(self, moment: Moment, slide: _Slide, following: _Slide | None) -> Frame:
@@ -164,7 +164,7 @@ class _Film:
                     self.skipped.append((photo, canvas))
                     continue
                 if self._title and self._settings.title_style == "card" and len(self.skipped) == number - 1:
-                    yield _Slide(card(canvas), number)
+                    yield _Slide(card(canvas), 0)
                 yield _Slide(canvas, number)
 
     def _nothing_usable(self) -> StepFailed:

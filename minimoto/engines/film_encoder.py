@@ -141,6 +141,8 @@ def add_music(film: Path, music: Path, seconds: Fraction, out: Path) -> None:
         _music(music, stream_loop=-1)
         .filter("aresample", 48000)
         .filter("aformat", channel_layouts="stereo")
+        # Each turn of a loop skips its encoder's delay; count samples, or the sound ends that much early.
+        .filter("asetpts", "N/SR/TB")
         .filter("atrim", end=f"{length:.6f}")
         .filter("afade", type="in", duration=min(1.0, fade))
         .filter("afade", type="out", start_time=f"{length - fade:.6f}", duration=f"{fade:.6f}")
