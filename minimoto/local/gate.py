@@ -21,6 +21,7 @@ Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+SEEDED = ("ec2", "ssm")
 LOOK_AGAIN = 1.0
 """Seconds after which a waiting receive looks again even if nothing seems to have changed."""
 
@@ -30,12 +31,15 @@ class Gate:
 
     Parameters:
         app: moto's dispatcher.
-        routes: applications of our own, by the first part of the path (such as ``imds``).
+        seed: called once for each region before its first request to EC2 or SSM.
     """
 
-    def __init__(self, app: Application, routes: dict[str, Application] | None = None) -> None:
+    def __init__(self, app: Application, seed: Callable[[str], None]) -> None:
         self._app = app
-        self._routes = dict(routes or {})
+        self._seed = seed
+        self._seeded: set[str] = set()
+        self._routes: dict[str, Application] = {}
+        self._after: dict[str, Callable[[], None]] = {}
         self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         self._sent = threading.Condition(self.lock("sqs"))
         self._closing = False
@@ -51,6 +55,14 @@ class Gate:
             for service in sorted(self._locks):
                 stack.enter_context(self._locks[service])
             yield
+
+    def forget(self) -> None:
+        """Has every region seeded again."""
+        self._seeded.clear()
+
+    def after(self, service: str, call: Callable[[], None]) -> None:
+        """Has ``call`` called after each request to a service, while its lock is still held."""
+        self._after[service] = call
 
     def route(self, first: str, app: Application) -> None:
         """Serves paths below ``/first/`` by an application of our own."""
@@ -69,10 +81,24 @@ class Gate:
         if own is not None:
             return own(environ, start_response)
         service = _service(environ)
-        if service != "sqs":
-            with self._locks[service]:
-                return list(self._app(environ, start_response))
-        return self._queue_call(environ, start_response)
+        if service == "sqs":
+            return self._queue_call(environ, start_response)
+        if service in SEEDED:
+            self._seed_region(_region(environ))
+        with self._locks[service]:
+            answer = list(self._app(environ, start_response))
+            if service in self._after:
+                self._after[service]()
+            return answer
+
+    def _seed_region(self, region: str) -> None:
+        if region not in self._seeded:
+            with ExitStack() as stack:
+                for service in SEEDED:
+                    stack.enter_context(self._locks[service])
+                if region not in self._seeded:
+                    self._seed(region)
+                    self._seeded.add(region)
 
     def _queue_call(self, environ: Environ, start_response: Any) -> list[bytes]:
         action = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]

@@ -43,6 +43,7 @@ class EmbeddedServer:
         with self.gate.exclusive():
             BackendDict.reset()
             reset_model_data()
+            self.gate.forget()
 
     def stop(self) -> None:
         """Stops answering, and forgets everything; a second call does nothing."""
@@ -72,14 +73,17 @@ def start(port: int = 0, spill: Path | None = None) -> EmbeddedServer:
         from moto.moto_server.werkzeug_app import create_backend_app
     except ImportError as error:
         raise UsageError(f"the embedded AWS needs moto: pip install 'minimoto[local]' ({error})") from error
+    from minimoto.local import instances
     from minimoto.local.gate import Gate
     from minimoto.local.quick import QuickDispatcher, quicken
+    from minimoto.local.seed import seed
     from minimoto.local.spill import keep_objects_in
     from minimoto.local.wire import LoopbackServer
 
+    instances.install()
     quicken()
     keep_objects_in(spill)
-    gate = Gate(QuickDispatcher(create_backend_app))
+    gate = Gate(QuickDispatcher(create_backend_app), lambda region: seed(ACCOUNT, region))
     try:
         listener = LoopbackServer(port, gate)
     except OSError as error:
