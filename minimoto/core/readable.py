@@ -1,0 +1,44 @@
+"""Numbers, times and names as a person reads them."""
+
+from __future__ import annotations
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def printable(text: str) -> str:
+    """``text`` with every control character and undecodable byte as ``?``: safe on a terminal and in a log."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """``1 photo``, ``2 photos``."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def size_text(size: int) -> str:
+    """A number of bytes in decimal units: ``980 B``, ``1.2 MB``."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.95:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in its two greatest units: ``41 s``, ``2 min 5 s``, ``3 h 10 min``, ``2 d 4 h``."""
+    whole = max(0, round(seconds))
+    for unit, name, below, below_name in (
+        (_DAY, "d", _HOUR, "h"),
+        (_HOUR, "h", _MINUTE, "min"),
+        (_MINUTE, "min", 1, "s"),
+    ):
+        if whole >= unit:
+            rest = whole % unit // below
+            return f"{whole // unit} {name} {rest} {below_name}" if rest else f"{whole // unit} {name}"
+    return f"{whole} s"
+
+
+def percent_text(fraction: float) -> str:
+    """``0..1`` in whole percent, 100 only when all is done."""
+    return f"{int(max(0.0, min(1.0, fraction)) * 100)} %"
