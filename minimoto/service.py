@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minimoto import slots
+from minimoto.attempt import Attempts, Checkpoint, Outcome
 from minimoto.core.node import NodeState
 from minimoto.core.retry import backoff
 from minimoto.errors import CloudError, MinimotoError
 from minimoto.heartbeat import Heartbeat, Pulse
 from minimoto.interruption import Stop, Watch, metadata_service, node_id
 from minimoto.sandbox import MODULE, Sandbox, empty
-from minimoto.worker import Checkpoint, Outcome, Terms, Worker
+from minimoto.worker import Worker
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -89,9 +90,10 @@ class Service:
     def __init__(
         self, cloud: Cloud, stop: Stop, setting: Setting, slot: Slot, node: str, log: FilteringBoundLogger
     ) -> None:
-        from minimoto.deletions import Deletions
+        from minimoto.deliveries import Deliveries
         from minimoto.dispatch import Dispatcher
         from minimoto.folder_request import FolderRequests
+        from minimoto.known_jobs import KnownJobs
         from minimoto.task_files import TaskFiles
 
         config = cloud.config
@@ -103,32 +105,32 @@ class Service:
         self._heartbeat = Heartbeat(cloud.queue, cloud.jobs, cloud.nodes, cloud.clock, pulse, stop, log)
         gpu = {} if slot.gpu is None else {"CUDA_VISIBLE_DEVICES": str(slot.gpu)}
         self._sandbox = Sandbox(work / "tmp", log, module=setting.step_module, environ=gpu)
-        self._deletions = Deletions(cloud.queue, log)
+        self._deliveries = Deliveries(cloud.queue, config.receive_limit, log)
         self._files = TaskFiles(cloud.jobs, cloud.store)
         dispatcher = Dispatcher(cloud.jobs, cloud.queue, cloud.store, cloud.topic, cloud.clock)
         steps = setting.steps if setting.steps is not None else _steps()
-        self._worker = Worker(
-            terms=Terms(node, slot.index, work, config.lease, config.receive_limit),
-            queue=cloud.queue,
+        attempts = Attempts(
+            node=node,
+            folder=work,
             jobs=cloud.jobs,
             clock=cloud.clock,
             dispatcher=dispatcher,
+            known=KnownJobs(cloud.jobs),
             heartbeat=self._heartbeat,
             sandbox=self._sandbox,
             files=self._files,
-            deletions=self._deletions,
-            folder_requests=FolderRequests(cloud.jobs, cloud.store, dispatcher, cloud.clock, config, steps),
+            deliveries=self._deliveries,
             steps=steps,
-            log=log,
             checkpoint=setting.checkpoint,
-            known={},
         )
+        requests = FolderRequests(cloud.jobs, cloud.store, dispatcher, cloud.clock, config, steps)
+        self._worker = Worker(f"{node}/{slot.index}", config.lease, attempts, requests, log)
 
     def run(self, folder: Path) -> int:
         """Works until there is a reason to end; returns the exit status."""
         self._log.info("service started")
         self._sandbox.start()
-        self._deletions.start()
+        self._deliveries.start()
         self._heartbeat.start()
         last: NodeState | None = None
         try:
@@ -147,7 +149,7 @@ class Service:
     def _end(self, last: NodeState | None) -> None:
         self._sandbox.close()
         self._files.close()
-        self._deletions.close()
+        self._deliveries.close()
         try:
             self._heartbeat.close(last)
         except CloudError as error:
