@@ -1,0 +1,277 @@
+"""What the watchdog remembers from one pass to the next, and how a new look changes it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from minimoto.core.fleet import Decision, Drain, Launch, Limits, Node, Terminate, View
+from minimoto.core.policies.dead import DEADLY_STRIKES, symptom
+
+DAY = 86_400.0
+
+UNSEEN_SECONDS = 300.0
+"""A node that was launched is believed in for so long while the provider does not list it yet."""
+
+UNRESOLVED_SECONDS = 600.0
+"""A launch whose outcome is unknown is given up when no node with its token has appeared for so long."""
+
+LEARNING_RATE = 0.5
+
+
+@dataclass(frozen=True)
+class Strike:
+    """How often in a row a node showed a symptom, and when that was last counted."""
+
+    count: int
+    at: float
+    symptom: str
+
+
+@dataclass(frozen=True)
+class PendingLaunch:
+    """A launch that was begun: written before the call, cleared when its nodes are known."""
+
+    token: str
+    count: int
+    at: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The watchdog's memory. Times are seconds since the epoch.
+
+    Parameters:
+        nonce: random, set once: makes the tokens of this deployment unlike those of an earlier one of the same name.
+        launches: launches so far; the next token is made of it.
+        launched: nodes that were launched and are not listed yet, with the time.
+        known: nodes at the last look, with their launch time.
+        reported: those of them that have sent a heartbeat.
+        draining: nodes that were asked to drain, with the reason.
+        spent: US dollars on ``day`` (days since the epoch, UTC), counted until ``spent_at``.
+        shut_day: the day whose budget was used up.
+        scale_to: the size set by hand.
+        empty_since: since when the queue has been seen empty while tasks wait.
+        dead_letters: messages left in the dead-letter queue for people: id to reason, and when they were last seen.
+    """
+
+    nonce: str = ""
+    launches: int = 0
+    pending: PendingLaunch | None = None
+    launched: Mapping[str, float] = field(default_factory=dict)
+    known: Mapping[str, float] = field(default_factory=dict)
+    reported: tuple[str, ...] = ()
+    strikes: Mapping[str, Strike] = field(default_factory=dict)
+    idle_since: Mapping[str, float] = field(default_factory=dict)
+    draining: Mapping[str, str] = field(default_factory=dict)
+    last_scale_out: float | None = None
+    last_scale_in: float | None = None
+    seconds_per_task: float | None = None
+    boot_seconds: float | None = None
+    stillborn: int = 0
+    last_stillborn: float | None = None
+    day: int = 0
+    spent: float = 0.0
+    spent_at: float | None = None
+    shut_day: int | None = None
+    scale_to: int | None = None
+    empty_since: float | None = None
+    dead_letters: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+
+    @property
+    def token(self) -> str:
+        """What the next launch is known by: an unresolved one keeps its token."""
+        return self.pending.token if self.pending else f"{self.nonce}-{self.launches + 1}"
+
+
+def dump(memory: Memory) -> str:
+    """The memory as JSON."""
+    return json.dumps(asdict(memory), separators=(",", ":"), sort_keys=True)
+
+
+def load(text: str) -> Memory:
+    """Reads :func:`dump`'s text; an empty one is a fresh memory.
+
+    Raises:
+        ValueError: the text is not such a memory.
+    """
+    if not text:
+        return Memory()
+    try:
+        document: dict[str, Any] = json.loads(text)
+        pending = document.get("pending")
+        return Memory(
+            **{
+                **document,
+                "pending": PendingLaunch(**pending) if pending else None,
+                "reported": tuple(document.get("reported", ())),
+                "strikes": {id: Strike(**strike) for id, strike in document.get("strikes", {}).items()},
+                "dead_letters": {
+                    id: (str(why), float(at)) for id, (why, at) in document.get("dead_letters", {}).items()
+                },
+            }
+        )
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"not a watchdog's memory: {error}") from error
+
+
+def learn(memory: Memory, view: View, limits: Limits, now: float) -> tuple[Memory, View]:
+    """A new look: the memory that follows from it, and the view completed by what is remembered.
+
+    Parameters:
+        view: as observed: without strikes, idle times, spending and what was learnt before.
+    """
+    if view.nodes is None:
+        return memory, complete(memory, view, now)
+    memory = _forget_unseen(_resolve(memory, view.nodes, now), view.nodes, now)
+    view = replace(view, nodes=_with_unseen(memory, view.nodes))
+    memory = _learn_times(memory, view, now)
+    memory = _spend(memory, view, now)
+    learnt = replace(view, seconds_per_task=memory.seconds_per_task, boot_seconds=memory.boot_seconds)
+    memory = _follow(memory, learnt, limits, now)
+    return memory, complete(memory, view, now)
+
+
+def complete(memory: Memory, view: View, now: float) -> View:
+    """The view with what is remembered filled in."""
+    nodes = None if view.nodes is None else tuple(_complete_node(memory, view, node) for node in view.nodes)
+    return replace(
+        view,
+        nodes=nodes,
+        seconds_per_task=memory.seconds_per_task,
+        boot_seconds=memory.boot_seconds,
+        last_scale_out=memory.last_scale_out,
+        last_scale_in=memory.last_scale_in,
+        stillborn=memory.stillborn,
+        last_stillborn=memory.last_stillborn,
+        spent_today=memory.spent if memory.day == int(now // DAY) else 0.0,
+        budget_shut=memory.shut_day == int(now // DAY),
+        token=memory.token,
+    )
+
+
+def decided(memory: Memory, view: View, decision: Decision, now: float) -> Memory:
+    """The memory to store before the decision is carried out."""
+    newborn = {node.id for node in view.nodes or () if not node.reported}
+    for action in decision.actions:
+        if isinstance(action, Drain):
+            memory = replace(memory, draining={**memory.draining, action.node: action.reason}, last_scale_in=now)
+        elif isinstance(action, Launch):
+            memory = replace(memory, pending=PendingLaunch(action.token, action.count, now))
+        elif isinstance(action, Terminate) and action.dead and action.node in newborn:
+            memory = replace(memory, stillborn=memory.stillborn + 1, last_stillborn=now)
+    return replace(memory, shut_day=int(now // DAY)) if decision.budget_shut else memory
+
+
+def launched(memory: Memory, ids: Sequence[str], now: float) -> Memory:
+    """The memory after a launch whose nodes are known."""
+    return replace(
+        memory,
+        pending=None,
+        launches=memory.launches + 1,
+        launched={**memory.launched, **dict.fromkeys(ids, now)},
+        last_scale_out=now,
+    )
+
+
+def refused(memory: Memory) -> Memory:
+    """The memory after a launch that was certainly refused: nothing was started under its token."""
+    return replace(memory, pending=None, launches=memory.launches + 1)
+
+
+def _resolve(memory: Memory, nodes: Sequence[Node], now: float) -> Memory:
+    """Looks for the nodes of a launch whose outcome was never written down."""
+    pending = memory.pending
+    if pending is None:
+        return memory
+    ids = [node.id for node in nodes if node.token == pending.token]
+    if ids:
+        return launched(memory, ids, pending.at)
+    return refused(memory) if now - pending.at > UNRESOLVED_SECONDS else memory
+
+
+def _forget_unseen(memory: Memory, nodes: Sequence[Node], now: float) -> Memory:
+    listed = {node.id for node in nodes}
+    young = {id: at for id, at in memory.launched.items() if id not in listed and now - at < UNSEEN_SECONDS}
+    return replace(memory, launched=young)
+
+
+def _with_unseen(memory: Memory, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    return (*nodes, *(Node(id, state="pending", launched=at) for id, at in memory.launched.items()))
+
+
+def _learn_times(memory: Memory, view: View, now: float) -> Memory:
+    if view.seconds_per_task is not None:
+        memory = replace(memory, seconds_per_task=_mean(memory.seconds_per_task, view.seconds_per_task))
+    for node in view.nodes or ():
+        newcomer = node.id in memory.known and node.id not in memory.reported
+        if newcomer and node.reported and node.heartbeat is not None:
+            boot = max(0.0, now - node.heartbeat - node.launched)
+            memory = replace(memory, boot_seconds=_mean(memory.boot_seconds, boot), stillborn=0)
+    return memory
+
+
+def _mean(before: float | None, seen: float) -> float:
+    return seen if before is None else (1 - LEARNING_RATE) * before + LEARNING_RATE * seen
+
+
+def _spend(memory: Memory, view: View, now: float) -> Memory:
+    """Adds what the nodes have cost since the last look; one that has gone meanwhile is charged until now."""
+    day = int(now // DAY)
+    spent = memory.spent if memory.day == day else 0.0
+    start = max(day * DAY, memory.spent_at or 0.0)
+    running = {**memory.known, **{node.id: node.launched for node in view.nodes or () if node.up}}
+    seconds = sum(max(0.0, now - max(start, launch)) for launch in running.values())
+    spent += seconds * (view.price_per_hour or 0.0) / 3600
+    return replace(memory, day=day, spent=spent, spent_at=now)
+
+
+def _follow(memory: Memory, view: View, limits: Limits, now: float) -> Memory:
+    """Strikes, idle times and drains of the nodes that are there; those of others are forgotten."""
+    nodes = [node for node in view.nodes or () if node.state != "terminated"]
+    ids = {node.id for node in nodes}
+    return replace(
+        memory,
+        known={node.id: node.launched for node in nodes if node.up},
+        reported=tuple(sorted(node.id for node in nodes if node.reported or node.id in memory.reported)),
+        strikes={node.id: strike for node in nodes if (strike := _strike(memory, node, view, limits, now))},
+        idle_since={node.id: since for node in nodes if (since := _idle_since(memory, node, view, now)) is not None},
+        draining={id: reason for id, reason in memory.draining.items() if id in ids},
+    )
+
+
+def _strike(memory: Memory, node: Node, view: View, limits: Limits, now: float) -> Strike | None:
+    """Counts a symptom: a second strike needs a second look, some time after the first."""
+    before = memory.strikes.get(node.id)
+    what = symptom(node, view, limits, now)
+    if not what:
+        return before if not view.reports_known else None
+    if before is None:
+        return Strike(1, now, what)
+    if now - before.at >= limits.strike_seconds / 2:
+        return Strike(min(DEADLY_STRIKES, before.count + 1), now, what)
+    return replace(before, symptom=what)
+
+
+def _idle_since(memory: Memory, node: Node, view: View, now: float) -> float | None:
+    before = memory.idle_since.get(node.id)
+    if not view.reports_known:
+        return before
+    if not node.reported or node.busy or not node.up:
+        return None
+    since = now if before is None else before
+    return min(now, max(since, node.idle_since or 0.0))
+
+
+def _complete_node(memory: Memory, view: View, node: Node) -> Node:
+    strike = memory.strikes.get(node.id)
+    return replace(
+        node,
+        reported=node.reported or node.id in memory.reported,
+        strikes=strike.count if strike else 0,
+        symptom=strike.symptom if strike else "",
+        idle_since=memory.idle_since.get(node.id) if view.reports_known and not node.busy else None,
+        draining=node.id in memory.draining,
+    )

@@ -1,0 +1,101 @@
+"""Random views of a fleet, for the properties of every policy.
+
+A view is made from one random number: Hypothesis draws that, which is a hundred times quicker than drawing each field.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import strategies as st
+
+from minimoto.core.fleet import JobView, Limits, Node, View
+
+NOW = 1_800_000_000.0
+
+
+def _maybe(random: Random, value: float, share: float = 0.15) -> float | None:
+    return None if random.random() < share else value
+
+
+def _seconds(random: Random) -> float:
+    return random.choice([random.uniform(0.1, 60.0), random.uniform(0.1, 4000.0)])
+
+
+def _count(random: Random) -> int | None:
+    return random.choice([None, 0, 0, 1, random.randint(0, 20), random.randint(0, 500)])
+
+
+def node(random: Random, id: str) -> Node:
+    """One machine in any condition that can be seen."""
+    state = random.choice(["running"] * 6 + ["pending", "stopped", "stopping", "shutting-down"])
+    reported = random.random() < 0.8 and state != "pending"
+    slots = random.randint(1, 4) if reported else 0
+    busy = random.choice([0, random.randint(0, slots)])
+    strikes = random.choice([0, 0, 0, 1, 2])
+    return Node(
+        id,
+        state=state,
+        launched=NOW - _seconds(random),
+        healthy=random.choice([None, True, True, False]),
+        cpu=_maybe(random, random.uniform(0, 100)),
+        reported=reported,
+        heartbeat=random.uniform(0, 500) if reported else None,
+        slots=slots,
+        busy=busy,
+        fenced=random.random() < 0.1,
+        leaving=random.random() < 0.1,
+        draining=random.random() < 0.2,
+        finished=random.random() < 0.5 and not busy,
+        strikes=strikes,
+        symptom="is broken" if strikes else "",
+        idle_since=NOW - _seconds(random) if reported and not busy else None,
+    )
+
+
+def view(seed: int) -> View:
+    """A whole view; any part of it may be unknown."""
+    random = Random(seed)
+    jobs = tuple(
+        JobView(f"j{index}", random.randint(0, 50), random.randint(0, 3), NOW + random.uniform(-500, 5000))
+        for index in range(random.randint(0, 2))
+    )
+    return View(
+        nodes=tuple(node(random, f"i-{index}") for index in range(random.randint(0, 8))),
+        visible=_count(random),
+        in_flight=_count(random),
+        delayed=_count(random),
+        oldest=random.choice([None, _seconds(random)]),
+        jobs=random.choice([None, jobs, jobs]),
+        reports_known=random.random() < 0.8,
+        seconds_per_task=_maybe(random, _seconds(random)),
+        boot_seconds=_maybe(random, _seconds(random)),
+        slots_per_node=random.randint(1, 4),
+        last_scale_out=_maybe(random, NOW - _seconds(random)),
+        stillborn=random.choice([0, 0, 0, 0, 1, 2, 5]),
+        last_stillborn=_maybe(random, NOW - _seconds(random)),
+        spent_today=random.uniform(0, 30),
+        price_per_hour=_maybe(random, random.uniform(0, 5)),
+        budget_shut=random.random() < 0.1,
+        token="t-1",
+    )
+
+
+def limits_of(seed: int) -> Limits:
+    """Settings of any size."""
+    random = Random(seed)
+    least = random.randint(0, 4)
+    return Limits(
+        min_nodes=least,
+        max_nodes=least + random.randint(0, 12),
+        target_seconds=random.uniform(1, 3000),
+        boot_seconds=random.uniform(1, 600),
+        task_seconds=random.uniform(0.1, 600),
+        cooldown=random.choice([0.0, random.uniform(0, 900)]),
+        budget_per_day=random.choice([0.0, 0.0, 1.0, 20.0]),
+    )
+
+
+_seeds = st.integers(0, 2**32)
+views = _seeds.map(view)
+limits = _seeds.map(limits_of)

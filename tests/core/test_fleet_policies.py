@@ -1,0 +1,217 @@
+"""Each policy by table: a fleet and a queue, and what is decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fleet_views import NOW
+
+from minimoto.core.fleet import Drain, JobView, Launch, Limits, Node, Terminate, View, decide
+from minimoto.core.policies import choose
+from minimoto.errors import ConfigError
+
+LIMITS = Limits(min_nodes=1, max_nodes=8, target_seconds=300, boot_seconds=120, task_seconds=30, cooldown=300)
+
+
+def idle(id: str = "a", since: float = 1000, **changes: Any) -> Node:
+    node = Node(id, launched=NOW - 5000, healthy=True, cpu=1.0, reported=True, heartbeat=5, slots=1)
+    return replace(node, idle_since=NOW - since, **changes)
+
+
+def busy(id: str = "b", **changes: Any) -> Node:
+    return replace(idle(id, busy=1, progress=1.0, cpu=90.0), idle_since=None, **changes)
+
+
+def booting(id: str = "c", age: float = 60, **changes: Any) -> Node:
+    return Node(id, launched=NOW - age, **changes)
+
+
+def queue(*nodes: Node, visible: int | None = 0, in_flight: int | None = 0, **changes: Any) -> View:
+    return replace(View(nodes, visible, in_flight, 0, jobs=(), token="t"), **changes)
+
+
+def did(view: View, name: str = "target", limits: Limits = LIMITS, size: int | None = None) -> tuple[list[str], str]:
+    decision = decide(view, choose(name, limits, size), NOW)
+    short = {Launch: "launch", Drain: "drain", Terminate: "end"}
+    return (
+        [f"{short[type(a)]} {a.count if isinstance(a, Launch) else a.node}" for a in decision.actions],
+        decision.rule,
+    )
+
+
+CLASSIC = [
+    (queue(), ["launch 1"], "none"),
+    (queue(visible=9), ["launch 1"], "none"),
+    (queue(idle(state="stopped")), ["end a", "launch 1"], "crashed"),
+    (queue(idle("a", healthy=False), idle("b", state="stopped"), visible=9), ["end a", "launch 1"], "crashed"),
+    (queue(busy("a", healthy=False), in_flight=1), ["end a", "launch 1"], "crashed"),
+    (queue(idle(fenced=True)), ["end a", "launch 1"], "crashed"),
+    (queue(idle("a", draining=True)), ["launch 1"], "none"),
+    (queue(busy(), visible=1, in_flight=1), ["launch 1"], "visible"),
+    (queue(booting(), visible=1), ["launch 1"], "visible"),
+    (queue(*(busy(f"b{n}") for n in range(8)), visible=1), [], "limit"),
+    (queue(idle("a"), idle("b"), in_flight=1), [], "in-flight"),
+    (queue(idle("a"), idle("b"), idle("c")), ["drain a", "drain b"], "drain"),
+    (queue(idle("a", cpu=5.0), idle("b")), ["drain a"], "drain"),
+    (queue(idle("a", cpu=5.1), idle("b")), [], "cpu"),
+    (queue(idle("a", cpu=None), idle("b")), [], "hold"),
+    (queue(busy("a", cpu=0.0), idle("b"), idle("c")), ["drain b", "drain c"], "drain"),
+    (queue(busy("a", cpu=0.0), busy("b", cpu=0.0)), [], "drain"),
+    (queue(idle("a"), visible=None), [], "hold"),
+    (queue(idle("a"), idle("b"), in_flight=None), [], "hold"),
+    (queue(idle("a"), idle("b"), reports_known=False), [], "hold"),
+    (queue(idle("a", draining=True, finished=True), idle("b")), ["end a"], "steady"),
+    (queue(idle()), [], "steady"),
+]
+
+
+@pytest.mark.parametrize(("view", "actions", "rule"), CLASSIC)
+def test_classic(view: View, actions: list[str], rule: str) -> None:
+    assert did(view, "classic") == (actions, rule)
+
+
+TARGET = [
+    # Size: (300 s − 120 s of boot) a new node, 300 s a running one, 30 s a task.
+    (queue(), ["launch 1"], "min"),
+    (queue(idle()), [], "steady"),
+    (queue(idle(), visible=10), [], "steady"),
+    (queue(idle(), visible=11), ["launch 1"], "launch"),
+    (queue(idle(), visible=16), ["launch 1"], "launch"),
+    (queue(idle(), visible=17), ["launch 2"], "launch"),
+    (queue(busy(), visible=10, in_flight=1), ["launch 1"], "launch"),
+    (queue(busy(), visible=9, in_flight=2), [], "steady"),
+    (queue(idle(), visible=100_000), ["launch 7"], "launch"),
+    (queue(*(busy(f"b{n}") for n in range(8)), visible=1000), [], "limit"),
+    (queue(idle(), visible=2, delayed=9), ["launch 1"], "launch"),
+    # Booting nodes are credited with what is left after their boot; an overdue one with all of it.
+    (queue(idle(), booting(age=0), visible=16), [], "steady"),
+    (queue(idle(), booting(age=0), visible=17), ["launch 1"], "launch"),
+    (queue(idle(), booting(age=60), visible=18), [], "steady"),
+    (queue(idle(), booting(age=200), visible=20), [], "steady"),
+    # Draining, leaving, fenced and dead nodes are no capacity; a suspect still is.
+    (queue(idle(), idle("x", draining=True), visible=16), ["launch 1"], "launch"),
+    (queue(idle(), idle("x", leaving=True), visible=16), ["launch 1"], "launch"),
+    (queue(idle(), idle("x", strikes=1, symptom="?"), visible=16), [], "steady"),
+    (queue(idle(), idle("x", strikes=2, symptom="is silent"), visible=16), ["end x", "launch 1"], "launch"),
+    (queue(idle(), busy("x", strikes=2, symptom="is silent"), in_flight=1), ["end x"], "steady"),
+    (queue(idle(), idle("x", fenced=True), visible=16), ["end x", "launch 1"], "launch"),
+    (queue(idle(), busy("x", fenced=True), in_flight=1), ["drain x"], "steady"),
+    (queue(idle(state="stopped")), ["launch 1"], "min"),
+    (queue(idle(state="stopped", strikes=2, symptom="is stopped")), ["end a", "launch 1"], "min"),
+    # Learnt times, slots, age and deadlines.
+    (queue(idle(), visible=2, seconds_per_task=300.0), ["launch 1"], "launch"),
+    (queue(idle(), visible=2, seconds_per_task=3000.0), ["launch 1"], "launch"),
+    (queue(idle(), visible=20, seconds_per_task=1.0), [], "steady"),
+    (queue(idle(slots=4), visible=40, slots_per_node=4), [], "steady"),
+    (queue(idle(slots=4), visible=64, slots_per_node=4), ["launch 1"], "launch"),
+    (queue(idle(), visible=10, oldest=100.0), ["launch 2"], "launch"),
+    (queue(idle(), visible=10, jobs=(JobView("j", 10, deadline=NOW + 200),)), ["launch 2"], "launch"),
+    (queue(idle(), visible=10, jobs=(JobView("j", 10, 1, NOW + 320),)), ["launch 1"], "launch"),
+    (queue(idle(), visible=10, jobs=(JobView("j", 10, deadline=NOW - 1),)), [], "steady"),
+    (queue(idle(), visible=10, jobs=(JobView("j", 10, deadline=NOW + 9999),)), [], "steady"),
+    # Scale-in: idle for the cooldown, not needed, never below the least, never while something is unknown.
+    (queue(idle("a"), idle("b", 2000), idle("c", 3000)), ["drain c", "drain b"], "drain"),
+    (queue(idle("a", 299), idle("b", 299)), [], "cooldown"),
+    (queue(idle("a", 299), idle("b", 300)), ["drain b"], "drain"),
+    (queue(idle("a"), idle("b"), last_scale_out=NOW - 200), [], "cooldown"),
+    (queue(idle("a"), busy("b"), in_flight=1), ["drain a"], "drain"),
+    (queue(busy("a"), busy("b"), in_flight=2), [], "steady"),
+    (queue(idle("a"), idle("b"), visible=7), [], "steady"),
+    (queue(idle("a"), idle("b"), visible=6), ["drain a"], "drain"),
+    (queue(idle("a"), idle("b", strikes=1, symptom="?")), [], "steady"),
+    (queue(idle("a"), booting("b")), [], "steady"),
+    (queue(idle("a"), idle("b"), visible=None), [], "hold"),
+    (queue(idle("a"), idle("b"), in_flight=None), [], "hold"),
+    (queue(idle("a"), idle("b"), delayed=None), [], "hold"),
+    (queue(idle("a"), idle("b"), reports_known=False), [], "hold"),
+    (queue(visible=None), ["launch 1"], "min"),
+    (queue(*(idle(f"{n}", 10 + n) for n in range(10))), ["drain 9", "drain 8"], "drain"),
+    # A drained node is ended when its services say that they hold nothing; not before.
+    (queue(idle("a", draining=True, finished=True), idle("b")), ["end a"], "steady"),
+    (queue(idle("a", draining=True, finished=False), idle("b")), [], "steady"),
+    (queue(busy("a", draining=True), idle("b"), in_flight=1), [], "steady"),
+    (queue(idle("a", leaving=True, finished=True), idle("b")), [], "steady"),
+    # Nodes that die at birth, one after another, are not launched for ever.
+    (queue(visible=5, stillborn=2, last_stillborn=NOW - 200), [], "limit"),
+    (queue(visible=5, stillborn=2, last_stillborn=NOW - 241), ["launch 1"], "launch"),
+    (queue(visible=5, stillborn=1, last_stillborn=NOW), ["launch 1"], "launch"),
+]
+
+
+@pytest.mark.parametrize(("view", "actions", "rule"), TARGET)
+def test_target(view: View, actions: list[str], rule: str) -> None:
+    assert did(view) == (actions, rule)
+
+
+def test_scale_to_zero_and_back() -> None:
+    none = replace(LIMITS, min_nodes=0)
+    assert did(queue(idle()), limits=none) == (["drain a"], "drain")
+    assert did(queue(), limits=none) == ([], "steady")
+    assert did(queue(visible=1), limits=none) == (["launch 1"], "launch")
+    assert did(queue(idle(), in_flight=1), limits=none) == ([], "steady")
+
+
+BUDGET = replace(LIMITS, budget_per_day=10.0)
+MONEY = {"price_per_hour": 1.0, "seconds_per_task": 30.0}
+
+
+@pytest.mark.parametrize(
+    ("view", "actions", "rule", "says"),
+    [
+        # A node that is launched costs its boot and its end at least: 420 s, $0.117.
+        (queue(spent_today=9.88, **MONEY), ["launch 1"], "min", "at least"),
+        (queue(spent_today=9.89, **MONEY), [], "limit", "$9.89 of today's $10.00 are spent"),
+        (queue(idle(), visible=900, spent_today=9.5, **MONEY), ["launch 3"], "launch", "149 more wanted, 3 started"),
+        (queue(busy(), in_flight=1, spent_today=9.91, **MONEY), [], "steady", "enough"),
+        (
+            queue(busy(), in_flight=1, spent_today=9.92, **MONEY),
+            ["drain b"],
+            "budget",
+            "nothing starts before midnight",
+        ),
+        (queue(visible=9, budget_shut=True, **MONEY), [], "budget", "nothing starts before midnight"),
+        (queue(visible=9), [], "limit", "price_per_hour"),
+    ],
+)
+def test_the_budget_binds_and_says_so(view: View, actions: list[str], rule: str, says: str) -> None:
+    assert did(view, limits=BUDGET) == (actions, rule)
+    assert says in decide(view, choose("target", BUDGET), NOW).reason
+
+
+FIXED = [
+    (queue(idle("a")), 3, ["launch 2"]),
+    (queue(idle("a")), 1, []),
+    (queue(idle("a"), visible=500), 0, ["drain a"]),
+    (queue(busy("b"), idle("a", 5), idle("c", 50), booting("d")), 3, ["drain c"]),
+    (queue(busy("b"), idle("a", 5), idle("c", 50), booting("d")), 1, ["drain c", "drain a", "drain d"]),
+    (queue(busy("b"), idle("a"), in_flight=1), 0, ["drain a", "drain b"]),
+    (queue(busy("b", draining=True), idle("a")), 2, ["launch 1"]),
+    (queue(idle("a")), 50, ["launch 7"]),
+    (queue(idle("a", strikes=2, symptom="is silent")), 1, ["end a", "launch 1"]),
+    (queue(visible=None, in_flight=None), 2, ["launch 2"]),
+]
+
+
+@pytest.mark.parametrize(("view", "size", "actions"), FIXED)
+def test_the_size_set_by_hand(view: View, size: int, actions: list[str]) -> None:
+    assert did(view, size=size) == (actions, "by-hand")
+
+
+def test_the_reason_is_in_words() -> None:
+    view = queue(idle(), booting(age=0), visible=40, in_flight=2)
+    assert decide(view, choose("target", LIMITS), NOW).reason == (
+        "42 tasks of about 30 s take 1230 s of work: within 300 s that needs 7 nodes; there are 2, 1 of them booting"
+    )
+    dead = replace(view, nodes=(idle("i-1", strikes=2, symptom="has been silent for 130 s"),), visible=0)
+    assert decide(dead, choose("target", LIMITS), NOW).reason.startswith("i-1 has been silent for 130 s; ")
+
+
+def test_what_contradicts_itself_is_refused() -> None:
+    with pytest.raises(ConfigError, match="min_nodes is 3 and max_nodes 2"):
+        Limits(min_nodes=3, max_nodes=2)
+    with pytest.raises(ConfigError, match="target_seconds is 0"):
+        Limits(target_seconds=0)
+    with pytest.raises(ConfigError, match="there are: classic, target"):
+        choose("clasic", LIMITS)
