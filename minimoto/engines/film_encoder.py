@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import subprocess
 import threading
 from collections import deque
@@ -30,6 +31,8 @@ _QUIET = ("-hide_banner", "-loglevel", "error", "-nostats")
 # superfast with a short macroblock-tree look-ahead has veryfast's size and SSIM for 0.6 times its CPU time; aq-mode 3
 # spends bits on dark gradients, which blurred backdrops are. x264 gives other bytes for another number of threads.
 _X264 = "mbtree=1:rc-lookahead=10:aq-mode=3:threads=6:lookahead-threads=1"
+
+_ORIGIN = re.compile(r"^(\[[^\]]*\] )+")
 
 _PIPE_BYTES = 2**20
 _SETPIPE_SZ = 1031
@@ -59,7 +62,12 @@ class FilmWriter:
         options = {**_encoding(crf, fps, nvenc), **_COLOUR, **_EXACT, "f": "mp4"}
         if faststart:
             options["movflags"] = "+faststart"
-        self._process = _start(tagged.output(f"file:{path}", **options), stdin=subprocess.PIPE)
+        self._process = subprocess.Popen(
+            _command(tagged.output(f"file:{path}", **options)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         assert self._process.stdin is not None
         _widen(self._process.stdin.fileno())
         self._words = _Words(self._process)
@@ -124,9 +132,11 @@ def check_music(music: Path) -> None:
     Raises:
         StepFailed: it cannot be decoded, and never will.
     """
-    first = ffmpeg.output(_music(music).filter("atrim", end=1), "-", f="null")
-    problem = _run(first)
-    if problem:
+    first = _music(music).filter("aresample", 8000).filter("aformat", channel_layouts="mono").filter("atrim", end=1)
+    samples, problem = _run(ffmpeg.output(first, "pipe:1", f="s16le"))
+    if problem or not samples:
+        problem = "it is no sound file of a kind that is read" if "whitelist" in problem else problem
+        problem = problem or "there is no sound in it"
         raise StepFailed(f"the music {music.name} cannot be used: {problem}", retry=False)
 
 
@@ -149,7 +159,7 @@ def add_music(film: Path, music: Path, seconds: Fraction, out: Path) -> None:
     )
     options = {"c:v": "copy", "c:a": "aac", "b:a": "192k", "flags:a": "+bitexact", **_EXACT, "f": "mp4"}
     picture = ffmpeg.input(f"file:{film}")["v:0"]
-    problem = _run(ffmpeg.output(picture, sound, f"file:{out}", movflags="+faststart", **options))
+    _, problem = _run(ffmpeg.output(picture, sound, f"file:{out}", movflags="+faststart", **options))
     if problem:
         raise StepFailed(f"the music {music.name} could not be added: {problem}", retry=True)
 
@@ -164,7 +174,7 @@ def _encoding(crf: int, fps: Fraction, nvenc: bool) -> dict[str, Any]:
 @functools.cache
 def _nvenc_problem(size: tuple[int, int], program: str) -> str:
     grey = ffmpeg.input(f"color=gray:s={_size(size)}:r=30", f="lavfi")
-    return _run(ffmpeg.output(grey, "-", f="null", vframes=2, **_encoding(23, Fraction(30), nvenc=True)))
+    return _run(ffmpeg.output(grey, "-", f="null", vframes=2, **_encoding(23, Fraction(30), nvenc=True)))[1]
 
 
 def _music(music: Path, **options: int) -> Any:
@@ -180,24 +190,23 @@ def _rate(fps: Fraction) -> str:
     return f"{fps.numerator}/{fps.denominator}"
 
 
-def _start(output: Any, stdin: int) -> subprocess.Popen[bytes]:
-    command = ffmpeg.compile(output.global_args(*_QUIET), cmd=ffmpeg_path(), overwrite_output=True)
-    try:
-        return subprocess.Popen(command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    except OSError as error:
-        raise StepFailed(f"ffmpeg could not be started: {error.strerror}", retry=True) from error
+def _command(output: Any) -> list[str]:
+    return list(ffmpeg.compile(output.global_args(*_QUIET), cmd=ffmpeg_path(), overwrite_output=True))
 
 
-def _run(output: Any) -> str:
-    """Run a command to its end; empty, or what ffmpeg said last when it failed."""
-    process = _start(output, stdin=subprocess.DEVNULL)
-    words = _Words(process)
-    try:
-        status = process.wait()
-    finally:
-        _end(process)
-        words.close()
-    return words.last(status) if status else ""
+def _run(output: Any) -> tuple[bytes, str]:
+    """Run a command to its end: what it wrote, and, when it failed, what it complained of first (the cause)."""
+    done = subprocess.run(_command(output), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    lines = [_plain(line) for line in done.stderr.splitlines() if line.strip()]
+    return done.stdout, (lines or [_silent(done.returncode)])[0] if done.returncode else ""
+
+
+def _plain(line: bytes) -> str:
+    return _ORIGIN.sub("", line.decode(errors="replace").strip())
+
+
+def _silent(status: int) -> str:
+    return f"ffmpeg ended with status {status} and said nothing"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -231,13 +240,13 @@ class _Words:
     def _read(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
-            text = line.decode(errors="replace").strip()
+            text = _plain(line)
             if text and text != "Conversion failed!":
                 self._lines.append(text)
 
     def last(self, status: int) -> str:
         self._thread.join(5)
-        return self._lines[-1] if self._lines else f"ffmpeg ended with status {status} and said nothing"
+        return self._lines[-1] if self._lines else _silent(status)
 
     def close(self) -> None:
         self._thread.join(5)
