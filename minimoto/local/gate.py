@@ -35,7 +35,7 @@ class Gate:
     """
 
     def __init__(self, app: Application, seed: Callable[[str], None]) -> None:
-        self._app = app
+        self.app = app
         self._seed = seed
         self._seeded: set[str] = set()
         self._routes: dict[str, Application] = {}
@@ -86,7 +86,7 @@ class Gate:
         if service in SEEDED:
             self._seed_region(_region(environ))
         with self._locks[service]:
-            answer = list(self._app(environ, start_response))
+            answer = list(self.app(environ, start_response))
             if service in self._after:
                 self._after[service]()
             return answer
@@ -105,7 +105,7 @@ class Gate:
         with self._sent:
             if action == "ReceiveMessage":
                 _await_message(environ, self._sent, lambda: self._closing)
-            answer = list(self._app(environ, start_response))
+            answer = list(self.app(environ, start_response))
             if action.startswith(("SendMessage", "ChangeMessageVisibility")):
                 self._sent.notify_all()
             return answer
