@@ -1,0 +1,216 @@
+"""Puts the program on a machine: packs it, sends it, runs ``minimoto_install.sh``, and looks at every piece of it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minimoto.errors import InstallFailed
+from minimoto.machine import Completed, Machine
+from minimoto.ports import Clock
+
+TOP_LEVEL = (
+    "minimoto_*.py",
+    "minimoto_install.sh",
+    "run_service.sh",
+    "*.cron",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)
+"""What a machine needs of the project besides the package."""
+
+NEEDED = ("minimoto_install.sh", "run_service.sh", "pyproject.toml", "minimoto/__init__.py")
+FOLDER = ".minimoto-install"
+"""Where the files lie on the machine meanwhile, below the login's home folder."""
+
+INSTALL_SECONDS = 1500.0
+SHORT_SECONDS = 120.0
+
+_CHECK = re.compile(r"minimoto_install: check (\w+): ok in ([\d.]+) s(?: \((.*)\))?")
+_FAILED_CHECK = re.compile(r"minimoto_install: (check \w+: FAILED: .*)")
+_FAILED_STEP = re.compile(r"minimoto_install: (\S+ failed \(exit status \d+\))")
+_SAYS = "minimoto_install: "
+_SECRET = re.compile(r"(?i)(^|/)(configure\.ini|credentials|id_\w+|\.env.*)$|\.(pem|key|ppk|p12|pfx)$")
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step of an installation, or one piece that was looked at.
+
+    Parameters:
+        seconds: how long it took.
+        detail: what was found, for a person.
+    """
+
+    name: str
+    seconds: float
+    detail: str = ""
+
+
+def install_role(
+    machine: Machine,
+    role: str,
+    source_tree: Path,
+    clock: Clock,
+    *,
+    settings: str | None = None,
+    options: tuple[str, ...] = (),
+    root: bool = True,
+) -> tuple[StepReport, ...]:
+    """Installs a role, or brings it up to date, and looks at every piece of it.
+
+    Parameters:
+        source_tree: the project's folder, such as :func:`find_source_tree` gives.
+        settings: text of ``configure.ini`` for the machine; ``None`` where user data brings it.
+        options: more arguments of ``minimoto_install.sh``.
+        root: whether the script runs as root (through sudo, unless the login is root).
+
+    Returns:
+        The steps in their order, the pieces looked at last.
+
+    Raises:
+        InstallFailed: names the machine and the step that failed, with the end of its standard error.
+    """
+    steps: list[StepReport] = []
+
+    def timed(name: str, act: Callable[[], Completed | None]) -> Completed | None:
+        began = clock.monotonic()
+        done = act()
+        steps.append(StepReport(name, clock.monotonic() - began))
+        return done
+
+    with tempfile.TemporaryDirectory(prefix="minimoto-") as name:
+        folder = Path(name)
+        timed("pack", lambda: _pack_into(folder, source_tree, settings))
+        timed("send", lambda: _send(machine, folder, settings is not None))
+    script = [f"{FOLDER}/source/minimoto_install.sh", role, *options]
+    configured = ["--config", f"{FOLDER}/configure.ini"] if settings is not None else []
+    sudo = _sudo(machine) if root else []
+    timed("install", lambda: _script(machine, [*sudo, "bash", *script, *configured], f"installing {role}"))
+    checked = timed("verify", lambda: _script(machine, [*sudo, "bash", *script, "--check"], f"verifying {role}"))
+    timed("tidy up", lambda: machine.run(["rm", "-rf", FOLDER], step="tidying up", timeout=SHORT_SECONDS))
+    return (*steps, *_pieces(checked))
+
+
+def find_source_tree(start: Path = Path(__file__).parents[1]) -> Path:
+    """The project's folder.
+
+    Raises:
+        InstallFailed: minimoto was installed without its top-level scripts, which the machines need.
+    """
+    missing = [name for name in NEEDED if not (start / name).is_file()]
+    if missing:
+        raise InstallFailed(
+            f"machines are installed from the project's own folder, but {start} has no {missing[0]}: "
+            "run minimoto_setup.py in a checkout of minimoto"
+        )
+    return start
+
+
+def project_files(source_tree: Path) -> tuple[str, ...]:
+    """What is sent: the package and the scripts, tracked by git where there is git; no tests, settings or secrets."""
+    names = {path.relative_to(source_tree).as_posix() for path in _wanted(source_tree) if path.is_file()}
+    tracked = _tracked(source_tree)
+    if tracked is not None:
+        names &= tracked
+    return tuple(sorted(name for name in names if not _left_out(name)))
+
+
+def pack(source_tree: Path, archive: Path) -> None:
+    """Writes the project as ``.tar.gz``; the same files give the same bytes."""
+    with (
+        archive.open("wb") as file,
+        gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name in project_files(source_tree):
+            data = (source_tree / name).read_bytes()
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            entry.mode = 0o755 if data.startswith(b"#!") else 0o644
+            tar.addfile(entry, io.BytesIO(data))
+
+
+def _wanted(source_tree: Path) -> Iterable[Path]:
+    yield from (source_tree / "minimoto").rglob("*")
+    for pattern in TOP_LEVEL:
+        yield from source_tree.glob(pattern)
+
+
+def _left_out(name: str) -> bool:
+    parts = name.split("/")
+    return "__pycache__" in parts or any(part.startswith(".") for part in parts) or _SECRET.search(name) is not None
+
+
+def _tracked(source_tree: Path) -> set[str] | None:
+    """Files that git tracks below the folder, or ``None`` where it is no checkout of its own."""
+    if not (source_tree / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "ls-files", "-z"],
+            cwd=source_tree,
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=SHORT_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {name for name in done.stdout.split("\0") if name}
+
+
+def _pack_into(folder: Path, source_tree: Path, settings: str | None) -> None:
+    find_source_tree(source_tree)
+    pack(source_tree, folder / "source.tar.gz")
+    if settings is not None:
+        (folder / "configure.ini").write_text(settings, encoding="utf-8")
+
+
+def _send(machine: Machine, folder: Path, with_settings: bool) -> None:
+    fresh = f"rm -rf {FOLDER} && mkdir -m 700 {FOLDER} && mkdir {FOLDER}/source"
+    machine.run(["sh", "-c", fresh], step="making a folder", timeout=SHORT_SECONDS)
+    machine.put(folder / "source.tar.gz", f"{FOLDER}/source.tar.gz", step="sending the program", mode=0o600)
+    if with_settings:
+        machine.put(folder / "configure.ini", f"{FOLDER}/configure.ini", step="sending the settings", mode=0o600)
+    unpack = ["tar", "-xzf", f"{FOLDER}/source.tar.gz", "-C", f"{FOLDER}/source"]
+    machine.run(unpack, step="unpacking the program", timeout=SHORT_SECONDS)
+
+
+def _sudo(machine: Machine) -> list[str]:
+    who = machine.run(["id", "-u"], step="asking who we are", timeout=SHORT_SECONDS)
+    # -n: a password that is asked for would hang the installation.
+    return [] if who.lines == ("0",) else ["sudo", "-n"]
+
+
+def _script(machine: Machine, command: list[str], step: str) -> Completed:
+    try:
+        return machine.run(command, step=step, timeout=INSTALL_SECONDS)
+    except InstallFailed as error:
+        why = _why(error.stderr.splitlines())
+        if not why:
+            raise
+        raise InstallFailed(f"{machine.name}: {step}: {why}", stderr=error.stderr) from error
+
+
+def _why(stderr: list[str]) -> str:
+    """What ``minimoto_install.sh`` says went wrong: its pieces that failed, or its step and the last words of that."""
+    pieces = [match[1] for match in map(_FAILED_CHECK.match, stderr) if match]
+    if pieces:
+        return "; ".join(pieces)
+    step = next((match[1] for match in map(_FAILED_STEP.match, reversed(stderr)) if match), "")
+    said = [line for line in stderr if line.strip() and not _FAILED_STEP.match(line)]
+    return f"{step}: {said[-1].removeprefix(_SAYS)}" if step and said else ""
+
+
+def _pieces(checked: Completed | None) -> tuple[StepReport, ...]:
+    found = (_CHECK.fullmatch(line) for line in (checked.lines if checked else ()))
+    return tuple(StepReport(f"check {m[1]}", float(m[2]), m[3] or "") for m in found if m)
