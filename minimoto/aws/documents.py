@@ -44,6 +44,16 @@ def number(value: float) -> AttributeValueTypeDef:
     return {"N": repr(value)}
 
 
+def text_of(item: Mapping[str, Any], name: str) -> str:
+    """The string in an attribute."""
+    return cast(str, item[name]["S"])
+
+
+def number_of(item: Mapping[str, Any], name: str) -> float:
+    """The number in an attribute."""
+    return float(item[name]["N"])
+
+
 def write_document(document: object) -> Item:
     """The attributes ``format`` and ``body`` of a frozen dataclass."""
     return {"format": number(FORMAT), "body": text(to_json(document))}
@@ -55,12 +65,12 @@ def read_document(item: Mapping[str, Any], kind: type[T]) -> T:
     Raises:
         CloudError: it was written by a newer minimoto, or is damaged.
     """
-    where = f"{kind.__name__} {item['pk']['S']}" if "pk" in item else kind.__name__
+    where = f"{kind.__name__} {text_of(item, 'pk')}" if "pk" in item else kind.__name__
     try:
         format = int(item["format"]["N"])
         if format > FORMAT:
             raise CloudError(f"{where}: written by a newer minimoto (format {format}, here {FORMAT}): update this one")
-        return from_json(item["body"]["S"], kind)
+        return from_json(text_of(item, "body"), kind)
     except (KeyError, TypeError, ValueError) as error:
         raise CloudError(f"{where}: the document in the table is damaged: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -32,7 +33,7 @@ def open_session(config: Config) -> boto3.session.Session:
 
     if config.endpoint_url:
         check_loopback(config.endpoint_url)
-        return _embedded_session(config)
+        return _embedded_session(config.region)
     with aws_call("AWS credentials"):
         session = boto3.session.Session(profile_name=config.profile or None, region_name=config.region or None)
         if session.get_credentials() is None:
@@ -42,7 +43,9 @@ def open_session(config: Config) -> boto3.session.Session:
     return session
 
 
-def _embedded_session(config: Config) -> boto3.session.Session:
+@cache
+def _embedded_session(region: str) -> boto3.session.Session:
+    """One for all: it holds nothing of anybody's, and its clients need not be made anew."""
     import boto3
     import botocore.session
 
@@ -55,7 +58,7 @@ def _embedded_session(config: Config) -> boto3.session.Session:
     return boto3.session.Session(
         aws_access_key_id=DUMMY,
         aws_secret_access_key=DUMMY,
-        region_name=config.region,
+        region_name=region,
         botocore_session=botocore.session.Session(session_vars=alone),
     )
 

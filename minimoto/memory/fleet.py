@@ -1,0 +1,103 @@
+"""Machines and their metrics in memory."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from minimoto.config import Config
+from minimoto.errors import CloudError
+from minimoto.ports import Clock, Instance
+
+LOOK_BACK = 600.0
+
+
+class MemoryFleet:
+    """``minimoto.ports.Fleet`` in memory: a machine runs from the first look after its launch.
+
+    Parameters:
+        capacity: machines that there may be at once; ``None``: any number.
+    """
+
+    def __init__(self, config: Config, clock: Clock, capacity: int | None = None) -> None:
+        self._config, self._clock = config, clock
+        self.capacity = capacity
+        self._lock = threading.RLock()
+        self._numbers = itertools.count(1)
+        self._machines: dict[str, Instance] = {}
+
+    def instances(self, role: str = "service") -> list[Instance]:
+        with self._lock:
+            for machine in list(self._machines.values()):
+                if machine.state == "pending":
+                    self.change(machine.id, state="running", healthy=True)
+            return sorted(self._present(role), key=lambda machine: (machine.launched, machine.id))
+
+    def launch(self, count: int, token: str) -> list[Instance]:
+        with self._lock:
+            before = [machine for machine in self._machines.values() if machine.launch_token == token]
+            wanted = count - len(before)
+            free = wanted if self.capacity is None else self.capacity - len(self._present("service"))
+            if wanted > 0 and free <= 0:
+                raise CloudError(
+                    "launching service machines: there is no capacity (InsufficientInstanceCapacity)",
+                    code="InsufficientInstanceCapacity",
+                )
+            new = [self._start(token) for _ in range(min(wanted, free))]
+            return [machine for machine in before if machine.state != "terminated"] + new
+
+    def terminate(self, ids: Sequence[str]) -> None:
+        with self._lock:
+            for id in ids:
+                if id not in self._machines or self._machines[id].role != "service":
+                    raise CloudError(f"{id} is not a service machine of the deployment {self._config.name}")
+            for id in ids:
+                self.change(id, state="terminated", healthy=None)
+
+    def add(self, role: str = "service", **fields: Any) -> Instance:
+        """Puts a machine there, such as the client's."""
+        with self._lock:
+            id = fields.pop("id", f"i-{next(self._numbers):017x}")
+            given = {"state": "running", "launched": self._clock.now(), "healthy": True, **fields}
+            self._machines[id] = Instance(id=id, role=role, **given)
+            return self._machines[id]
+
+    def change(self, id: str, **fields: Any) -> Instance:
+        """Changes what is seen of a machine, such as ``state="stopped"`` or ``healthy=False``."""
+        with self._lock:
+            self._machines[id] = replace(self._machines[id], **fields)
+            return self._machines[id]
+
+    def _present(self, role: str) -> list[Instance]:
+        return [m for m in self._machines.values() if m.role == role and m.state != "terminated"]
+
+    def _start(self, token: str) -> Instance:
+        config = self._config
+        return self.add(
+            state="pending", healthy=None, type=config.service_type, market=config.market, launch_token=token
+        )
+
+
+class MemoryMetrics:
+    """``minimoto.ports.Metrics`` in memory; ``published`` holds names, values and times."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[str, float, float]] = []
+        self._cpu: dict[str, list[tuple[float, float]]] = {}
+
+    def cpu(self, ids: Sequence[str], now: float) -> dict[str, float | None]:
+        return {id: self._newest(id, now) for id in ids}
+
+    def publish(self, name: str, value: float, now: float) -> None:
+        self.published.append((name, value, now))
+
+    def set_cpu(self, id: str, percent: float, at: float) -> None:
+        """Adds a datapoint of a machine."""
+        self._cpu.setdefault(id, []).append((at, percent))
+
+    def _newest(self, id: str, now: float) -> float | None:
+        seen = [point for point in self._cpu.get(id, []) if now - LOOK_BACK <= point[0] <= now]
+        return max(seen)[1] if seen else None

@@ -1,0 +1,43 @@
+"""Every port twice, and on a real account if one is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from minimoto.config import Config, load
+from minimoto.memory import memory_cloud
+from minimoto.wiring import Cloud
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kind" in metafunc.fixturenames:
+        kinds: list[Any] = ["memory", "embedded"]
+        if metafunc.config.getoption("--aws-deployment"):
+            kinds.append(pytest.param("aws", marks=pytest.mark.aws))
+        metafunc.parametrize("kind", kinds)
+
+
+@pytest.fixture
+def make_ports(kind: str, request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Ports of a deployment with some settings: ``make_ports(receive_limit=2)``."""
+
+    def make(**settings: Any) -> Any:
+        if kind == "memory":
+            return memory_cloud(Config(**{"name": "m", "bucket_input": "m-in", "bucket_output": "m-out", **settings}))
+        if kind == "embedded":
+            return Cloud(request.getfixturevalue("make_deployment")(**settings))
+        return Cloud(replace(load(request.config.getoption("--aws-deployment")), **settings))
+
+    return make
+
+
+@pytest.fixture
+def ports(make_ports: Callable[..., Any]) -> Any:
+    """The ports of one deployment: ``ports.queue``, ``ports.jobs``, …"""
+    return make_ports()
