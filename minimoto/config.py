@@ -187,6 +187,47 @@ def _parse(text: str, default: Any, where: str) -> Any:
     return text
 
 
+IDS = (
+    "key_file_name",
+    "queue_name",
+    "queue_url",
+    "dead_letter_url",
+    "bucket_input",
+    "bucket_output",
+    "table",
+    "topic_arn",
+    "client_identity",
+    "service_identity",
+    "watchdog_identity",
+    "client_id",
+    "watchdog_id",
+    "service_id",
+    "launch_template",
+    "sg_name",
+    "security_group_id",
+    "image_name",
+    "service_ami",
+)
+"""What setup finds out and cleanup takes away again; every other setting is the user's."""
+
+
+def without_ids(config: Config) -> Config:
+    """The settings of a deployment that does not exist (any more)."""
+    gone: dict[str, Any] = dict.fromkeys(IDS, "")
+    return replace(config, **gone)
+
+
+def read_output(path: Path) -> dict[str, str]:
+    """Section [OUTPUT] of a settings file; empty where there is none."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(path, encoding="utf-8")
+    except (OSError, UnicodeDecodeError, configparser.Error) as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    section = dict(parser["OUTPUT"]) if parser.has_section("OUTPUT") else {}
+    return {option: value for option, value in section.items() if option in OUTPUT_OPTIONS and value}
+
+
 def dump(config: Config, output: Mapping[str, str] | None = None) -> str:
     """The text of ``configure.ini``."""
     parser = configparser.ConfigParser(interpolation=None)
