@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ACCOUNT = "123456789012"
 """The account that moto plays."""
 
+_only_one = threading.Lock()
+
 
 @dataclass(frozen=True)
 class EmbeddedServer:
@@ -55,6 +57,7 @@ class EmbeddedServer:
         self._listener.close_connections()
         self._thread.join()
         self.reset()
+        _only_one.release()
 
 
 def start(port: int = 0, spill: Path | None = None) -> EmbeddedServer:
@@ -65,7 +68,7 @@ def start(port: int = 0, spill: Path | None = None) -> EmbeddedServer:
         spill: a folder for the bytes of S3 objects larger than 16 KiB; without it they stay in memory.
 
     Raises:
-        UsageError: moto is not installed, or the port is taken.
+        UsageError: moto is not installed, the port is taken, or this process runs one already.
     """
     # Read by moto when it is imported.
     os.environ.setdefault("MOTO_DISABLE_GLOBAL_CORS", "true")
@@ -80,6 +83,8 @@ def start(port: int = 0, spill: Path | None = None) -> EmbeddedServer:
     from minimoto.local.spill import keep_objects_in
     from minimoto.local.wire import LoopbackServer
 
+    if not _only_one.acquire(blocking=False):
+        raise UsageError("this process already runs an embedded AWS; moto has one memory for a process")
     instances.install()
     quicken()
     keep_objects_in(spill)
@@ -87,6 +92,7 @@ def start(port: int = 0, spill: Path | None = None) -> EmbeddedServer:
     try:
         listener = LoopbackServer(port, gate)
     except OSError as error:
+        _only_one.release()
         raise UsageError(f"port {port} of 127.0.0.1 cannot be used: {error.strerror}") from error
     thread = threading.Thread(target=listener.serve_forever, name="embedded-aws", daemon=True)
     thread.start()

@@ -50,6 +50,8 @@ class SpilledFile:
         return data
 
     def write(self, data: bytes) -> int:
+        if not data:
+            return 0
         if self._path is None and self._position + len(data) > self._in_memory:
             self._move_to_disk()
         if self._path is None:
@@ -66,7 +68,7 @@ class SpilledFile:
         if self._path is None:
             self._memory.truncate(self._position)
         else:
-            os.truncate(self._path, self._position)
+            os.truncate(self._path, min(self._position, os.path.getsize(self._path)))
         return self._position
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ def publish(used: Mapping[LocalInstance, float], now: datetime | None = None) ->
                 {
                     "MetricName": "CPUUtilization",
                     "Dimensions": [{"Name": "InstanceId", "Value": instance.id}],
-                    "Timestamp": now,
+                    "Timestamp": now.replace(tzinfo=None),  # moto compares without
                     "Value": round(percent, 2),
                     "Unit": "Percent",
                 }
