@@ -59,7 +59,8 @@ class Picture:
     def __init__(self, image: Image.Image, name: str) -> None:
         self._image = image
         self.name = name
-        self._orientation = _exif(image).get(_ORIENTATION, 1)
+        # Pillow turns TIFF itself, and HEIC is turned by its own boxes, which its EXIF only repeats.
+        self._orientation = 1 if image.format in {"TIFF", "HEIF"} else _exif(image).get(_ORIENTATION, 1)
         self.size = image.size[::-1] if self._turned else image.size
         self.has_alpha = image.has_transparency_data
 

@@ -10,11 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import odd_pictures as odd
+import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
 from minimoto.errors import ConfigError, UnreadablePicture
 from minimoto.media import Limits, ffmpeg_path, open_picture, taken_at
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _heic() -> None:
+    pillow_heif.register_heif_opener()
 
 
 def read(path: Path, at_least: tuple[int, int] | None = None, **options: bool) -> Image.Image:
@@ -30,10 +36,6 @@ def near(image: Image.Image, at: tuple[int, int], colour: tuple[int, ...], withi
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tiff", "a.gif", "a.heic"])
 def test_every_format_is_known_by_its_content(tmp_path: Path, name: str) -> None:
-    if name == "a.heic":
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
     odd.plain(tmp_path / name, (20, 180, 90), (64, 48))
     hidden = (tmp_path / name).rename(tmp_path / "photo.bin")
     image = read(hidden)
@@ -42,7 +44,7 @@ def test_every_format_is_known_by_its_content(tmp_path: Path, name: str) -> None
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["jpg", "png"])
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tiff"])
 def test_the_picture_is_upright(tmp_path: Path, orientation: int, kind: str) -> None:
     upright = odd.gradient((96, 64))
     turns = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
@@ -55,6 +57,14 @@ def test_the_picture_is_upright(tmp_path: Path, orientation: int, kind: str) -> 
         assert picture.size == (96, 64)
         image = picture.decode()
     assert np.abs(np.asarray(image, int) - np.asarray(upright, int)).mean() < 3
+
+
+def test_a_heic_is_turned_by_its_own_boxes_alone(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    odd.gradient((96, 64)).save(tmp_path / "a.heic", exif=exif)
+    image = read(tmp_path / "a.heic")
+    assert np.abs(np.asarray(image, int) - np.asarray(odd.gradient((96, 64)), int)).mean() < 3
 
 
 def test_a_large_jpeg_is_decoded_small_but_not_too_small(tmp_path: Path) -> None:
