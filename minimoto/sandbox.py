@@ -208,14 +208,14 @@ class Sandbox:
                 self._judge(child, limits, now - alive)
 
     def _judge(self, child: _Child, limits: Limits, silent: float) -> None:
-        patience = limits.hang if child.ready else max(limits.hang, START_SECONDS)
-        if silent > patience:
-            self.close()
-            raise StepFailed(f"killed: no progress for {patience:g} s", retry=True)
         used = _memory(child.process.pid, tree=True)
         if used > limits.memory:
             self.close()
             raise StepFailed(f"killed: {_mib(used)} of memory, over its limit of {_mib(limits.memory)}", retry=True)
+        patience = limits.hang if child.ready else max(limits.hang, START_SECONDS)
+        if silent > patience:
+            self.close()
+            raise StepFailed(f"killed: no progress for {patience:g} s", retry=True)
 
     def _read(self, child: _Child) -> Iterator[dict[str, Any]]:
         """What the child says within one look, as documents."""

@@ -53,11 +53,11 @@ class Setting:
     debug: bool = False
 
 
-def serve(cloud: Cloud, stop: Stop, setting: Setting | None = None) -> int:
+def serve(cloud: Cloud, stop: Stop, setting: Setting | None = None) -> int | None:
     """Takes the first free slot and works until the queue is quiet or ``stop`` says so.
 
     Returns:
-        The exit status: 0, or 1 when this node has taken itself out.
+        The exit status: 0, or 1 when this node has taken itself out; ``None`` if no slot was free.
 
     Raises:
         ConfigError: a setting is missing or wrong.
@@ -68,7 +68,7 @@ def serve(cloud: Cloud, stop: Stop, setting: Setting | None = None) -> int:
         raise MinimotoError(f"this node took itself out ({_first_line(mark)}); to use it again, remove {mark}")
     with slots.take_slot(cloud.config, folder) as slot:
         if slot is None:
-            return 0
+            return None
         return _serve_in(slot, folder, cloud, stop, setting)
 
 

@@ -23,7 +23,11 @@ def run(args: argparse.Namespace) -> int:
     from minimoto.wiring import Cloud
 
     settings = config.load(args.config, slots=args.slots, quiet=args.quiet, data_dir=args.data_dir)
-    return serve(Cloud(settings), Stop(), Setting(signals=True, debug=args.debug))
+    status = serve(Cloud(settings), Stop(), Setting(signals=True, debug=args.debug))
+    if status is None:
+        # Cron comes twelve times a minute: a start without a free slot is worth no line in the log of commands.
+        raise SystemExit(0)
+    return status
 
 
 def _positive(text: str) -> int:

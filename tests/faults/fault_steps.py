@@ -74,8 +74,11 @@ def _hog(context: Context, params: Mapping[str, str]) -> StepResult:
 def _hog_elsewhere(context: Context, params: Mapping[str, str]) -> StepResult:
     """The memory is taken by a program that the step starts."""
     code = "import time; hoard = bytearray(300 << 20); time.sleep(600)"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    raise AssertionError("unreachable")
+    with subprocess.Popen([sys.executable, "-c", code]) as program:
+        while program.poll() is None:
+            context.progress(Progress(0.2))
+            time.sleep(0.05)
+    raise StepFailed("the program ended", retry=True)
 
 
 def _grandchild(context: Context, params: Mapping[str, str]) -> StepResult:
@@ -146,7 +149,7 @@ FAULTY = Step(
     run=misbehave,
     seconds_per_item=30.0,
     memory_limit=200 << 20,
-    hang_seconds=1.0,
+    hang_seconds=2.0,
     positional=("how",),
 )
 
