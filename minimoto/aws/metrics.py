@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from minimoto.aws.calls import aws_call
 from minimoto.aws.clients import client
+from minimoto.aws.policies import NAMESPACE
 from minimoto.config import Config
 
 if TYPE_CHECKING:
     import boto3
     from mypy_boto3_cloudwatch import CloudWatchClient
 
-NAMESPACE = "DeepStyleQueue"
 DIMENSION = "Deployment"
 """The dimension of what is published; its value is the deployment's name."""
 
