@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minimoto.clock import SystemClock
 from minimoto.config import Config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     import boto3
 
     from minimoto import ports
+    from minimoto.aws.resources.deployment import Deployment
+    from minimoto.aws.resources.installer import Installer
 
 
 @dataclass(frozen=True)
@@ -81,3 +86,15 @@ class Cloud:
         from minimoto.aws.topic import SnsTopic
 
         return SnsTopic(self.session, self.config)
+
+    def deployment(self, key_folder: Path, say: Callable[[str], None], **options: Any) -> Deployment:
+        """The resources themselves, for setup and cleanup; machines of the embedded AWS need no installation."""
+        from minimoto.aws.clients import client
+        from minimoto.aws.resources.deployment import Deployment
+        from minimoto.aws.resources.installer import LocalInstaller, SshInstaller
+
+        def ec2() -> Any:
+            return client(self.session, self.config, "ec2")
+
+        installer: Installer = LocalInstaller() if self.config.local else SshInstaller(ec2, self.clock, say)
+        return Deployment(self.session, self.config, self.clock, installer, key_folder, say, **options)

@@ -1,0 +1,90 @@
+"""The seam between setup and the machines: whoever installs the program on them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from minimoto.aws.userdata import machine_config
+from minimoto.config import Config, dump
+from minimoto.errors import InstallFailed
+from minimoto.machine import LocalMachine
+
+if TYPE_CHECKING:
+    from minimoto.ports import Clock
+
+ROOT = Path(__file__).parents[3]
+"""Where the package lies: a machine of the embedded AWS starts it from there."""
+
+COMMANDS = {"client": "submit", "service": "service", "watchdog": "watchdog"}
+"""What a machine of each role runs."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A running machine.
+
+    Parameters:
+        id: the instance's id.
+        address: where SSH reaches it.
+    """
+
+    role: str
+    id: str
+    address: str
+
+
+class Installer(Protocol):
+    """Puts the program on a machine; several may be installed side by side."""
+
+    def install(self, target: Target, config: Config) -> None:
+        """Installs a role, or brings it up to date, with settings as that machine needs them.
+
+        Raises:
+            InstallFailed: names the machine and the step.
+        """
+
+
+class SshInstaller:
+    """Logs in to the machine with its host key checked, and runs ``minimoto_install.sh`` there.
+
+    Parameters:
+        ec2: gives a machine's console, where its host keys are shown.
+        say: is shown the machine's output, line by line.
+    """
+
+    def __init__(self, ec2: Callable[[], Any], clock: Clock, say: Callable[[str], None]) -> None:
+        self._ec2, self._clock, self._say = ec2, clock, say
+
+    def install(self, target: Target, config: Config) -> None:
+        """Installs over SSH."""
+        from minimoto.aws.host_keys import read_host_keys
+        from minimoto.install import find_source_tree, install_role
+        from minimoto.ssh import Login, connect
+
+        source = find_source_tree()
+        if not target.address:
+            raise InstallFailed(f"{target.role} {target.id} has no public address: is it in a public subnet?")
+        login = Login(
+            host=target.address,
+            user=config.login,
+            key_file=Path(config.key_file).expanduser(),
+            host_keys=read_host_keys(self._ec2(), target.id, self._clock),
+        )
+        machine = connect(login, self._clock, role=target.role, echo=self._say)
+        try:
+            install_role(machine, target.role, source, self._clock, settings=dump(machine_config(config)))
+        finally:
+            machine.close()
+
+
+class LocalInstaller:
+    """Machines of the embedded AWS are processes of this very program: all there is to do is to see that it starts."""
+
+    def install(self, target: Target, config: Config) -> None:
+        """Starts the role's command once."""
+        machine = LocalMachine(ROOT, name=f"{target.role} {target.id}")
+        machine.run([sys.executable, "-m", "minimoto", COMMANDS[target.role], "--help"], step="starting minimoto")

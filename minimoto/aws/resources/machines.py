@@ -1,0 +1,133 @@
+"""The machines that setup starts: the client's, the watchdog's and the first service machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from minimoto.aws.calls import code_of
+from minimoto.aws.resources.base_image import SERVICE_DISK, SMALL_DISK, base_image, machine_type, subnets
+from minimoto.aws.resources.context import Context, tag_dict
+from minimoto.aws.resources.resource import Found, Resource, Setting
+from minimoto.aws.userdata import user_data
+from minimoto.config import Config
+from minimoto.errors import CloudError
+
+METADATA = {"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "HttpEndpoint": "enabled"}
+"""IMDSv2 only, and only from the machine itself."""
+
+TAKEN = frozenset({"InsufficientInstanceCapacity", "Unsupported"})
+"""Refusals that another zone may not give."""
+
+ALIVE = ("pending", "running", "stopping", "stopped")
+
+
+class Machine(Resource):
+    """An EC2 instance: IMDSv2 required, encrypted disk."""
+
+    def __init__(self, machine: str) -> None:
+        self.key = self.role = machine
+        self.kind = f"{machine} machine"
+
+    def find_all(self, ctx: Context) -> list[Found]:
+        filters = [*ctx.tag_filters(self.role), {"Name": "instance-state-name", "Values": list(ALIVE)}]
+        pages = ctx.client("ec2").get_paginator("describe_instances").paginate(Filters=filters)
+        instances = [i for page in pages for r in page["Reservations"] for i in r["Instances"]]
+        instances.sort(key=lambda i: (i["State"]["Name"] not in {"pending", "running"}, i["LaunchTime"]))
+        return [Found(i["InstanceId"], i["InstanceId"], tag_dict(i.get("Tags")), i) for i in instances]
+
+    def make(self, ctx: Context) -> Found:
+        kind = machine_type(ctx, self._type(ctx.config))
+        image = base_image(ctx, kind, self.role)
+        tags = ctx.tag_list(self.role, Name=identity(ctx.config, self.role))
+        request = {
+            "ImageId": image.id,
+            "InstanceType": kind.name,
+            "MinCount": 1,
+            "MaxCount": 1,
+            "KeyName": ctx.get("key-pair").name,
+            "SecurityGroupIds": [ctx.id("security-group")],
+            "IamInstanceProfile": {"Name": ctx.id(f"{self.role}-profile")},
+            "MetadataOptions": METADATA,
+            "BlockDeviceMappings": image.disk_mapping(SERVICE_DISK if self.role == "service" else SMALL_DISK),
+            "UserData": user_data(ctx.config, self.role),
+            "TagSpecifications": [{"ResourceType": what, "Tags": tags} for what in ("instance", "volume")],
+        }
+        instance = self._run(ctx, request, subnets(ctx, kind))
+        return Found(instance["InstanceId"], instance["InstanceId"], ctx.tags(self.role), instance)
+
+    def settings(self, ctx: Context, found: Found) -> list[Setting]:
+        ec2, details = ctx.client("ec2"), found.details
+        options = details.get("MetadataOptions", {})
+
+        def switch(value: Any) -> None:
+            (ec2.start_instances if value == "running" else ec2.stop_instances)(InstanceIds=[found.id])
+
+        def protect(value: Any) -> None:
+            ec2.modify_instance_metadata_options(InstanceId=found.id, **value)
+
+        state = details["State"]["Name"]
+        settings = [
+            Setting("state", "running" if state == "pending" else state, "running", switch),
+            Setting("metadata options", {key: options.get(key) for key in METADATA}, METADATA, protect),
+            Setting(
+                "type",
+                details["InstanceType"],
+                self._type(ctx.config),
+                advice="terminate it, and the next run of setup (or the watchdog) starts one of the new type",
+            ),
+        ]
+        # Its replacements are the watchdog's, which chooses among several types.
+        return settings if self.role != "service" else settings[:2]
+
+    def remove(self, ctx: Context, found: Found) -> None:
+        # Whether it is gone is waited for where that matters: before the security group goes.
+        try:
+            ctx.client("ec2").terminate_instances(InstanceIds=[found.id])
+        except ClientError as error:
+            if code_of(error) != "InvalidInstanceID.NotFound":
+                raise
+
+    def record(self, ctx: Context, found: Found) -> Config:
+        names: dict[str, Any] = {f"{self.role}_id": found.id, f"{self.role}_identity": identity(ctx.config, self.role)}
+        return replace(ctx.config, **names)
+
+    def _type(self, config: Config) -> str:
+        return config.service_type if self.role == "service" else config.small_type
+
+    def _run(self, ctx: Context, request: dict[str, Any], places: list[str]) -> Any:
+        """Starts it in the first zone that has room."""
+        ec2, refusal = ctx.client("ec2"), ""
+        for number, subnet in enumerate(places):
+            token = f"{ctx.token}-{self.role}-{number}"
+            try:
+                answer = ctx.insist(
+                    self.kind,
+                    _launch(ec2, {**request, "SubnetId": subnet, "ClientToken": token}),
+                    while_=_profile_unknown,
+                )
+            except ClientError as error:
+                if code_of(error) not in TAKEN:
+                    raise
+                refusal = str(error)
+            else:
+                return answer["Instances"][0]
+        raise CloudError(f"no zone of {ctx.config.region} has a {request['InstanceType']} now: {refusal}")
+
+
+def identity(config: Config, role: str) -> str:
+    """The tag ``Name`` of the machines of a role."""
+    return str(getattr(config, f"{role}_identity")) or f"{config.name}-{role}"
+
+
+def _launch(ec2: Any, request: dict[str, Any]) -> Callable[[], Any]:
+    return lambda: ec2.run_instances(**request)
+
+
+def _profile_unknown(error: ClientError) -> bool:
+    """EC2 hears of a new instance profile some seconds after IAM made it."""
+    text = str(error).lower()
+    return code_of(error) == "InvalidParameterValue" and ("instance profile" in text or "instanceprofile" in text)

@@ -1,0 +1,109 @@
+"""Deletes a deployment: everything that carries its tags, and nothing else; also after a setup that was cut short."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minimoto.cli.setup import where
+
+if TYPE_CHECKING:
+    from minimoto.config import Config
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's arguments."""
+    where(parser)
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--yes", action="store_true", help="delete the results too, without asking")
+    choice.add_argument("--keep-results", action="store_true", help="keep the output bucket and what is in it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; returns its exit status."""
+    from minimoto import config, console
+    from minimoto.wiring import Cloud
+
+    with console.answer(args.json) as answer:
+        file = config.find(args.config)
+        stands = config.load(args.config, required=False)
+        given = {"name": args.name, "region": args.region, "profile": args.profile}
+        settings = replace(stands, **{key: value for key, value in given.items() if value is not None})
+        answer.update(deployment=settings.name, region=settings.region)
+        recorded = file.exists() and (stands.name, stands.region) == (settings.name, settings.region)
+        keys = Path(stands.key_file).expanduser().parent if stands.key_file else Path.home() / ".ssh"
+        deployment = Cloud(settings).deployment(keys, console.note)
+        survey = deployment.survey()
+        keep = args.keep_results
+        if survey.results and not args.yes and not keep:
+            keep = _keep(survey.results)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        removal = deployment.remove(keep_results=keep)
+        answer.update(removed=removal.removed, kept=removal.kept, problems=removal.problems)
+        if removal.problems:
+            console.note(f"{len(removal.problems)} things could not be deleted; run this again when that is mended:")
+            for problem in removal.problems:
+                console.note(f"  {problem}")
+            return 1
+        if recorded:
+            _forget(stands, file, kept=bool(removal.kept))
+        if not args.json:
+            done = f"deleted {len(removal.removed)} resources" if removal.removed else "nothing to delete"
+            rest = f"; kept: {', '.join(removal.kept)}" if removal.kept else ""
+            console.result(f"{done} of deployment {settings.name} in {settings.region}{rest}")
+    return 0
+
+
+def _keep(results: Sequence[tuple[str, int]]) -> bool:
+    """Asks what shall become of results; ``False``: they are deleted.
+
+    Raises:
+        UsageError: nobody can be asked, or the answer is not to delete anything.
+    """
+    from minimoto.errors import UsageError
+
+    what = ", ".join(f"s3://{name} holds {count}{'+' if count >= 1000 else ''} objects" for name, count in results)
+    if not sys.stdin.isatty():
+        raise UsageError(f"{what}: add --yes to delete them too, or --keep-results; nothing was deleted")
+    answer = input(f"{what}. Delete them [d], keep them [k], or stop [S]? ").strip().lower()
+    if answer not in {"d", "k"}:
+        raise UsageError("nothing was deleted")
+    return answer == "k"
+
+
+def _forget(stands: Config, file: Path, *, kept: bool) -> None:
+    """Takes the ids of what is gone out of the settings; a file without anything else in it goes too."""
+    from minimoto import config, console
+    from minimoto.aws.resources.key_pair import is_own
+
+    key = Path(stands.key_file).expanduser()
+    if stands.key_file and is_own(key, stands.name):
+        key.unlink(missing_ok=True)
+        stands = replace(stands, key_file="")
+    bare = config.without_ids(stands)
+    if kept:
+        bare = replace(bare, bucket_output=stands.bucket_output)
+    if not kept and bare in _untouched(bare):
+        file.unlink(missing_ok=True)
+        console.note(f"deleted  {file}")
+    elif bare != stands or config.read_output(file):
+        config.save(bare, file)
+        console.note(f"kept     {file}, without the ids of what is gone")
+
+
+def _untouched(bare: Config) -> list[Config]:
+    """Settings that nobody has edited."""
+    from minimoto.config import Config
+
+    own: dict[str, Any] = {"name": bare.name, "region": bare.region, "profile": bare.profile}
+    plain = [replace(Config(), **own)]
+    if bare.local:
+        from minimoto.local.laptop import laptop_config
+
+        plain.append(replace(laptop_config(bare.endpoint_url, Path(bare.data_dir).parent), **own))
+    return plain
