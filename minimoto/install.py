@@ -8,7 +8,8 @@ import re
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +29,6 @@ TOP_LEVEL = (
 """What a machine needs of the project besides the package."""
 
 NEEDED = ("minimoto_install.sh", "run_service.sh", "pyproject.toml", "minimoto/__init__.py")
-FOLDER = ".minimoto-install"
-"""Where the files lie on the machine meanwhile, below the login's home folder."""
-
 INSTALL_SECONDS = 1500.0
 SHORT_SECONDS = 120.0
 
@@ -79,24 +77,25 @@ def install_role(
     Raises:
         InstallFailed: names the machine and the step that failed, with the end of its standard error.
     """
+    find_source_tree(source_tree)
     steps: list[StepReport] = []
 
-    def timed(name: str, act: Callable[[], Completed | None]) -> Completed | None:
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
         began = clock.monotonic()
-        done = act()
+        yield
         steps.append(StepReport(name, clock.monotonic() - began))
-        return done
 
-    with tempfile.TemporaryDirectory(prefix="minimoto-") as name:
-        folder = Path(name)
-        timed("pack", lambda: _pack_into(folder, source_tree, settings))
-        timed("send", lambda: _send(machine, folder, settings is not None))
-    script = [f"{FOLDER}/source/minimoto_install.sh", role, *options]
-    configured = ["--config", f"{FOLDER}/configure.ini"] if settings is not None else []
-    sudo = _sudo(machine) if root else []
-    timed("install", lambda: _script(machine, [*sudo, "bash", *script, *configured], f"installing {role}"))
-    checked = timed("verify", lambda: _script(machine, [*sudo, "bash", *script, "--check"], f"verifying {role}"))
-    timed("tidy up", lambda: machine.run(["rm", "-rf", FOLDER], step="tidying up", timeout=SHORT_SECONDS))
+    with _folder(machine) as there:
+        with timed("send"):
+            _send(machine, there, source_tree, settings)
+        script = [f"{there}/source/minimoto_install.sh", role, *options]
+        command = [*(_sudo(machine) if root else []), "bash", *script]
+        with timed("install"):
+            configured = [] if settings is None else ["--config", f"{there}/configure.ini"]
+            _script(machine, [*command, *configured], f"installing {role}")
+        with timed("verify"):
+            checked = _script(machine, [*command, "--check"], f"verifying {role}")
     return (*steps, *_pieces(checked))
 
 
@@ -168,21 +167,31 @@ def _tracked(source_tree: Path) -> set[str] | None:
     return {name for name in done.stdout.split("\0") if name}
 
 
-def _pack_into(folder: Path, source_tree: Path, settings: str | None) -> None:
-    find_source_tree(source_tree)
-    pack(source_tree, folder / "source.tar.gz")
-    if settings is not None:
-        (folder / "configure.ini").write_text(settings, encoding="utf-8")
+@contextmanager
+def _folder(machine: Machine) -> Iterator[str]:
+    """A folder on the machine, of ours alone, for the time of the installation."""
+    made = machine.run(
+        ["mktemp", "-d", "-t", "minimoto-install.XXXXXXXX"], step="making a folder", timeout=SHORT_SECONDS
+    )
+    there = made.lines[-1]
+    try:
+        yield there
+    finally:
+        # When the connection is gone the machine's own cleaning of its temporary files has to do.
+        with suppress(InstallFailed):
+            machine.run(["rm", "-rf", there], step="tidying up", timeout=SHORT_SECONDS)
 
 
-def _send(machine: Machine, folder: Path, with_settings: bool) -> None:
-    fresh = f"rm -rf {FOLDER} && mkdir -m 700 {FOLDER} && mkdir {FOLDER}/source"
-    machine.run(["sh", "-c", fresh], step="making a folder", timeout=SHORT_SECONDS)
-    machine.put(folder / "source.tar.gz", f"{FOLDER}/source.tar.gz", step="sending the program", mode=0o600)
-    if with_settings:
-        machine.put(folder / "configure.ini", f"{FOLDER}/configure.ini", step="sending the settings", mode=0o600)
-    unpack = ["tar", "-xzf", f"{FOLDER}/source.tar.gz", "-C", f"{FOLDER}/source"]
-    machine.run(unpack, step="unpacking the program", timeout=SHORT_SECONDS)
+def _send(machine: Machine, there: str, source_tree: Path, settings: str | None) -> None:
+    with tempfile.TemporaryDirectory(prefix="minimoto-") as name:
+        archive, configuration = Path(name, "source.tar.gz"), Path(name, "configure.ini")
+        pack(source_tree, archive)
+        machine.put(archive, f"{there}/{archive.name}", step="sending the program", mode=0o600)
+        if settings is not None:
+            configuration.write_text(settings, encoding="utf-8")
+            machine.put(configuration, f"{there}/{configuration.name}", step="sending the settings", mode=0o600)
+    for command in (["mkdir", f"{there}/source"], ["tar", "-xzf", f"{there}/source.tar.gz", "-C", f"{there}/source"]):
+        machine.run(command, step="unpacking the program", timeout=SHORT_SECONDS)
 
 
 def _sudo(machine: Machine) -> list[str]:
@@ -211,6 +220,6 @@ def _why(stderr: list[str]) -> str:
     return f"{step}: {said[-1].removeprefix(_SAYS)}" if step and said else ""
 
 
-def _pieces(checked: Completed | None) -> tuple[StepReport, ...]:
-    found = (_CHECK.fullmatch(line) for line in (checked.lines if checked else ()))
+def _pieces(checked: Completed) -> tuple[StepReport, ...]:
+    found = (_CHECK.fullmatch(line) for line in checked.lines)
     return tuple(StepReport(f"check {m[1]}", float(m[2]), m[3] or "") for m in found if m)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minimoto.aws.calls import aws_call, code_of
@@ -13,6 +15,38 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 PAUSE_SECONDS = 5.0
+
+
+def machine_host_keys(ec2: EC2Client, instance: str, key_file: Path, clock: Clock) -> tuple[str, ...]:
+    """The host keys of a machine: remembered beside the private key, for a console forgets; else from its console.
+
+    They are kept by the instance's id, because its address may be another machine's tomorrow:
+    ``ssh -i KEY -o UserKnownHostsFile=KEY.known_hosts -o HostKeyAlias=INSTANCE USER@ADDRESS`` checks them too.
+
+    Raises:
+        InstallFailed: the console does not show them, or they cannot be kept.
+        CloudError: EC2 refuses to show the console.
+    """
+    file = key_file.with_name(f"{key_file.name}.known_hosts")
+    try:
+        keys = _remembered(file, instance)
+        if not keys:
+            keys = read_host_keys(ec2, instance, clock)
+            # One write: machines are installed side by side.
+            lines = "".join(f"{instance} {key}\n" for key in keys)
+            handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            with os.fdopen(handle, "w", encoding="ascii") as appended:
+                appended.write(lines)
+    except OSError as error:
+        raise InstallFailed(f"{instance}: its host keys are kept in {file}: {error.strerror}") from error
+    return keys
+
+
+def _remembered(file: Path, instance: str) -> tuple[str, ...]:
+    if not file.exists():
+        return ()
+    lines = (line.split() for line in file.read_text("ascii").splitlines())
+    return tuple(f"{words[1]} {words[2]}" for words in lines if len(words) >= 3 and words[0] == instance)
 
 
 def read_host_keys(ec2: EC2Client, instance: str, clock: Clock, patience: float = 300.0) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import boto3
 import pytest
 from botocore.stub import Stubber
 
-from minimoto.aws.host_keys import read_host_keys
+from minimoto.aws.host_keys import machine_host_keys, read_host_keys
 from minimoto.core.host_keys import BEGIN, END, parse_console
 from minimoto.errors import CloudError, InstallFailed
 
@@ -66,7 +67,7 @@ def test_a_damaged_key_or_one_of_no_use_is_left_out(broken: str) -> None:
 
 
 @pytest.fixture
-def ec2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def ec2():
     client = boto3.client(
         "ec2",
         region_name="us-east-1",
@@ -80,11 +81,16 @@ def ec2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         stubber.assert_no_pending_responses()
 
 
+def shows(text: str) -> dict[str, str]:
+    """EC2's answer, whose text is in base64 on the wire (botocore takes it out of that)."""
+    return {"Output": base64.b64encode(text.encode()).decode()}
+
+
 LATEST = {"InstanceId": "i-1", "Latest": True}
 
 
 def test_the_console_is_read_until_it_shows_them(ec2, clock: FakeClock) -> None:
-    for text in ({}, {"Output": "booting"}, {"Output": console(ED25519)}):
+    for text in ({}, shows("booting"), shows(console(ED25519))):
         ec2.stubber.add_response("get_console_output", text, LATEST)
     assert read_host_keys(ec2, "i-1", clock) == (ED25519,)
     assert clock.slept == [5.0, 5.0]
@@ -92,13 +98,13 @@ def test_the_console_is_read_until_it_shows_them(ec2, clock: FakeClock) -> None:
 
 def test_a_machine_that_cannot_show_the_latest_is_asked_for_what_it_has(ec2, clock: FakeClock) -> None:
     ec2.stubber.add_client_error("get_console_output", "UnsupportedOperation", expected_params=LATEST)
-    ec2.stubber.add_response("get_console_output", {"Output": console(ED25519)}, {"InstanceId": "i-1"})
+    ec2.stubber.add_response("get_console_output", shows(console(ED25519)), {"InstanceId": "i-1"})
     assert read_host_keys(ec2, "i-1", clock) == (ED25519,)
 
 
 def test_a_console_without_keys_is_given_up_in_one_line(ec2, clock: FakeClock) -> None:
     for _ in range(3):
-        ec2.stubber.add_response("get_console_output", {"Output": "login:"}, LATEST)
+        ec2.stubber.add_response("get_console_output", shows("login:"), LATEST)
     with pytest.raises(InstallFailed, match="i-1: its console has shown no SSH host keys within 12 s"):
         read_host_keys(ec2, "i-1", clock, patience=12)
 
@@ -108,3 +114,21 @@ def test_a_refusal_of_ec2_is_not_waited_for(ec2, clock: FakeClock) -> None:
     with pytest.raises(CloudError, match="reading its console"):
         read_host_keys(ec2, "i-1", clock)
     assert clock.slept == []
+
+
+def test_keys_are_remembered_by_the_machines_id(ec2, clock: FakeClock, tmp_path: Path) -> None:
+    key_file = tmp_path / "trip.pem"
+    ec2.stubber.add_response("get_console_output", shows(console(ED25519, ECDSA)), LATEST)
+    for _ in range(2):
+        assert machine_host_keys(ec2, "i-1", key_file, clock) == (ED25519, ECDSA)
+    file = tmp_path / "trip.pem.known_hosts"
+    assert file.read_text() == f"i-1 {ED25519}\ni-1 {ECDSA}\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    ec2.stubber.add_response("get_console_output", shows(console(ECDSA)), {"InstanceId": "i-2", "Latest": True})
+    assert machine_host_keys(ec2, "i-2", key_file, clock) == (ECDSA,)
+
+
+def test_keys_that_cannot_be_kept_are_one_clear_line(ec2, clock: FakeClock, tmp_path: Path) -> None:
+    ec2.stubber.add_response("get_console_output", shows(console(ED25519)), LATEST)
+    with pytest.raises(InstallFailed, match=r"i-1: its host keys are kept in .*/nowhere/key\.known_hosts: No such"):
+        machine_host_keys(ec2, "i-1", tmp_path / "nowhere" / "key", clock)
