@@ -86,6 +86,7 @@ class Config:
     market: str = _s("FLEET", "market", "spot", "spot (on-demand where spot cannot be had) or on-demand")
     more_types: tuple[str, ...] = _s("FLEET", "more_types", (), "other instance types to fall back to")
     budget_per_day: float = _s("FLEET", "budget_per_day", 0.0, "US dollars a day that are never passed; 0: no limit")
+    price_per_hour: float = _s("FLEET", "price_per_hour", 0.0, "US dollars an hour of a service machine; 0: as known")
     watchdog_every: float = _s("FLEET", "watchdog_every", 60.0, "seconds between the watchdog's passes under cron")
 
     slots: int = _s("SERVICE", "slots", 0, "workers on a node; 0: one a GPU, else one")

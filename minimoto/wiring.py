@@ -98,3 +98,15 @@ class Cloud:
 
         installer: Installer = LocalInstaller() if self.config.local else SshInstaller(ec2, self.clock, say)
         return Deployment(self.session, self.config, self.clock, installer, key_folder, say, **options)
+
+
+def price_per_hour(config: Config) -> float | None:
+    """US dollars an hour of one service machine: as set, else from the table of prices; ``None`` where in neither.
+
+    The embedded AWS costs nothing. Spot machines are charged as on-demand ones: a budget must hold whatever they cost.
+    """
+    if config.price_per_hour or config.local:
+        return config.price_per_hour
+    from minimoto.aws.resources.prices import PER_HOUR
+
+    return PER_HOUR.get(config.service_type)
