@@ -1,0 +1,140 @@
+"""Documents survive the table: every field, every value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minimoto.aws.documents import FORMAT, from_json, number, number_of, read_document, to_json, write_document
+from minimoto.core.job import Entry, Job, JobState, Location, Stage
+from minimoto.core.node import NodeReport
+from minimoto.core.task import Skipped, Task, TaskResult
+from minimoto.errors import CloudError
+
+TIMES = st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=20)
+STAGES = st.builds(
+    Stage,
+    step=TEXTS,
+    params=st.dictionaries(TEXTS, TEXTS, max_size=3),
+    done=st.frozensets(st.integers(0, 400), max_size=5),
+    per=st.sampled_from(["photo", "folder"]),
+    started=st.none() | TIMES,
+    finished=st.none() | TIMES,
+)
+JOBS = st.builds(
+    Job,
+    id=TEXTS,
+    name=TEXTS,
+    owner=TEXTS,
+    pipeline=TEXTS,
+    error=TEXTS,
+    stages=st.lists(STAGES, max_size=3).map(tuple),
+    history=st.lists(st.builds(Entry, at=TIMES, what=TEXTS, detail=TEXTS), max_size=3).map(tuple),
+    results=st.lists(TEXTS, max_size=3).map(tuple),
+    attachments=st.lists(TEXTS, max_size=3).map(tuple),
+    created=TIMES,
+    updated=TIMES,
+    upload_expires=TIMES,
+    state=st.sampled_from(JobState),
+)
+JOB = Job("a", "a", "o", "video", (Stage("video"),), Location("in", "a/"), Location("out", ""), 1.5, 2.0, 3.0)
+
+
+ENTRIES = st.lists(
+    st.builds(Entry, at=TIMES, what=TEXTS, detail=TEXTS, task=st.none() | st.integers(0, 400)), max_size=3
+)
+TASKS = st.builds(
+    Task,
+    owner=TEXTS,
+    lease_until=TIMES,
+    progress=TIMES,
+    seconds=TIMES,
+    error=TEXTS,
+    result=st.builds(
+        TaskResult,
+        outputs=st.lists(TEXTS, max_size=3).map(tuple),
+        skipped=st.lists(st.builds(Skipped), max_size=3).map(tuple),
+    ),
+    events=ENTRIES.map(tuple),
+)
+NODES = st.builds(NodeReport, beat=TIMES, progressed=TIMES, task=TEXTS, failures=st.integers(0, 9))
+
+
+@pytest.mark.parametrize(("kind", "documents"), [(Job, JOBS), (Task, TASKS), (NodeReport, NODES)])
+def test_nothing_is_lost(kind: Any, documents: st.SearchStrategy[Any]) -> None:
+    @given(documents)
+    def check(document: Any) -> None:
+        back = read_document(write_document(document), kind)
+        assert back == document
+        for field in fields(kind):
+            assert type(getattr(back, field.name)) is type(getattr(document, field.name)), field.name
+
+    check()
+
+
+@given(TIMES)
+def test_numbers_stay_the_same_float(value: float) -> None:
+    assert number_of({"x": number(value)}, "x") == value
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="cannot be stored"):
+        number(value)
+    with pytest.raises(ValueError):
+        to_json(replace(JOB, created=value))
+
+
+def test_equal_documents_are_the_same_text() -> None:
+    stages = (Stage("fit", done=frozenset({9, 1, 5})),)
+    assert to_json(replace(JOB, stages=stages)) == to_json(replace(JOB, stages=stages))
+    assert '"done":[1,5,9]' in to_json(replace(JOB, stages=stages))
+
+
+@dataclass(frozen=True)
+class Before:
+    name: str
+
+
+@dataclass(frozen=True)
+class After:
+    name: str
+    colour: str = "red"
+
+
+def test_a_new_field_takes_its_default_from_an_old_document() -> None:
+    assert from_json(to_json(Before("a")), After) == After("a", "red")
+
+
+def test_a_field_that_is_not_known_is_refused_rather_than_lost() -> None:
+    item = write_document(After("a", "blue"))
+    with pytest.raises(CloudError, match=r"damaged.*colour"):
+        read_document(item, Before)
+
+
+def test_a_document_of_a_newer_minimoto_is_refused() -> None:
+    item = {**write_document(JOB), "format": number(FORMAT + 1)}
+    with pytest.raises(CloudError, match="newer minimoto"):
+        read_document(item, Job)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "[]", "null", "{}", '{"id": 3}', to_json(JOB).replace('"in"', "7"), to_json(JOB).replace("1.5", '"now"')],
+)
+def test_a_damaged_document_is_one_clear_line(body: str) -> None:
+    item = {"pk": {"S": "JOB#a"}, **write_document(JOB), "body": {"S": body}}
+    with pytest.raises(CloudError, match=r"^Job JOB#a: the document in the table is damaged: [^\n]+$"):
+        read_document(item, Job)
+
+
+def test_a_state_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="LATER"):
+        from_json(to_json(JOB).replace("NOT_READY_TO_PROCESS", "LATER"), Job)
+    with pytest.raises(ValueError, match="none of"):
+        from_json(to_json(JOB).replace('"folder"', '"heap"'), Job)
