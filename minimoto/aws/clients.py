@@ -81,10 +81,17 @@ def _make(session: boto3.session.Session, config: Config, service: Any) -> Any:
         service,
         region_name=region,
         endpoint_url=config.endpoint_url,
-        aws_access_key_id=DUMMY,
-        aws_secret_access_key=DUMMY,
         config=_settings().merge(_embedded_settings()),
+        **_embedded_credentials(session),
     )
+
+
+def _embedded_credentials(session: boto3.session.Session) -> dict[str, Any]:
+    """Made-up ones unless the session was handed its own (a role of the embedded IAM): found ones are never sent."""
+    credentials = session.get_credentials()
+    if credentials is not None and credentials.method == "explicit":
+        return {}
+    return {"aws_access_key_id": DUMMY, "aws_secret_access_key": DUMMY}
 
 
 def _settings() -> ClientConfig:
