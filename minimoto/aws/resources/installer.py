@@ -61,19 +61,16 @@ class SshInstaller:
 
     def install(self, target: Target, config: Config) -> None:
         """Installs over SSH."""
-        from minimoto.aws.host_keys import read_host_keys
+        from minimoto.aws.host_keys import machine_host_keys
         from minimoto.install import find_source_tree, install_role
         from minimoto.ssh import Login, connect
 
         source = find_source_tree()
         if not target.address:
             raise InstallFailed(f"{target.role} {target.id} has no public address: is it in a public subnet?")
-        login = Login(
-            host=target.address,
-            user=config.login,
-            key_file=Path(config.key_file).expanduser(),
-            host_keys=read_host_keys(self._ec2(), target.id, self._clock),
-        )
+        key_file = Path(config.key_file).expanduser()
+        host_keys = machine_host_keys(self._ec2(), target.id, key_file, self._clock)
+        login = Login(host=target.address, user=config.login, key_file=key_file, host_keys=host_keys)
         machine = connect(login, self._clock, role=target.role, echo=self._say)
         try:
             install_role(machine, target.role, source, self._clock, settings=dump(machine_config(config)))
