@@ -69,10 +69,14 @@ class Picture:
         return self._orientation in {5, 6, 7, 8}
 
     def exif(self) -> bytes:
-        """The EXIF block without its orientation, which :meth:`decode` applies; empty when there is none."""
+        """The EXIF block without its orientation, which :meth:`decode` applies; empty when there is none that
+        could be written again."""
         exif = _exif(self._image)
         exif.pop(_ORIENTATION, None)
-        return exif.tobytes() if len(exif) else b""
+        try:
+            return exif.tobytes() if len(exif) else b""
+        except Exception:
+            return b""
 
     def decode(self, at_least: tuple[int, int] | None = None, *, keep_profile: bool = False) -> Image.Image:
         """The pixels, upright, 8 bits a channel, ``RGB`` or, where :attr:`has_alpha`, ``RGBA`` (not premultiplied).
@@ -224,12 +228,16 @@ def _open_heif(path: Path) -> Image.Image:
 
 
 def _exif(image: Image.Image) -> Image.Exif:
+    """The EXIF block; an empty one when there is none, or none that can be read: the pixels may be fine."""
     from PIL import Image
 
     # Pillow would decode a whole PNG to find an EXIF block that follows the pixels.
     if image.format == "PNG" and "exif" not in image.info:
         return Image.Exif()
-    return image.getexif()
+    try:
+        return image.getexif()
+    except Exception:
+        return Image.Exif()
 
 
 def _shrunk(image: Image.Image, at_least: tuple[int, int] | None) -> Image.Image:

@@ -42,7 +42,7 @@ def compose(image: Image.Image, size: tuple[int, int], mode: Literal["pad", "cro
     if front.size == size and front.mode == "RGB":
         return front
     place = ((size[0] - front.width) // 2, (size[1] - front.height) // 2)
-    behind = _backdrop(image, size, (*place, *front.size)) if fill == "blur" else Image.new("RGB", size, fill)
+    behind = _backdrop(front, size, place) if fill == "blur" else Image.new("RGB", size, fill)
     behind.paste(front, place, front if front.mode == "RGBA" else None)
     return behind
 
@@ -50,20 +50,21 @@ def compose(image: Image.Image, size: tuple[int, int], mode: Literal["pad", "cro
 def _centre(size: tuple[int, int], shape: tuple[int, int]) -> tuple[float, float, float, float]:
     """The largest centred box of ``shape``'s proportions inside ``size``."""
     scale = min(size[0] / shape[0], size[1] / shape[1])
-    width, height = shape[0] * scale, shape[1] * scale
+    # Rounding must not put an edge outside by a hair: Pillow refuses such a box.
+    width, height = min(size[0], shape[0] * scale), min(size[1], shape[1] * scale)
     left, top = (size[0] - width) / 2, (size[1] - height) / 2
-    return left, top, left + width, top + height
+    return left, top, min(size[0], left + width), min(size[1], top + height)
 
 
-def _backdrop(image: Image.Image, size: tuple[int, int], front: tuple[int, int, int, int]) -> Image.Image:
-    """The photo covering the canvas, blurred and dimmed, with a soft shadow where its front copy (x, y, w, h) lies."""
+def _backdrop(front: Image.Image, size: tuple[int, int], place: tuple[int, int]) -> Image.Image:
+    """The photo covering the canvas, blurred and dimmed, with a soft shadow where ``front`` will lie, at ``place``."""
     small = (max(1, -(-size[0] // _BACKDROP_SHRINK)), max(1, -(-size[1] // _BACKDROP_SHRINK)))
-    behind = image.resize(small, Image.Resampling.BOX, box=_centre(image.size, size), reducing_gap=2.0)
+    behind = front.resize(small, Image.Resampling.BOX, box=_centre(front.size, size))
     behind = _on_contrast(behind) if behind.mode == "RGBA" else behind
     behind = behind.filter(ImageFilter.GaussianBlur(small[1] / 22))
     light = Image.new("L", small, round(255 * _BACKDROP_LIGHT))
-    if image.mode == "RGB":
-        left, top, width, height = (side / _BACKDROP_SHRINK for side in front)
+    if front.mode == "RGB":
+        left, top, width, height = (side / _BACKDROP_SHRINK for side in (*place, *front.size))
         ImageDraw.Draw(light).rectangle((left, top, left + width, top + height), fill=round(90 * _BACKDROP_LIGHT))
         light = light.filter(ImageFilter.GaussianBlur(1.2))
     dimmed = np.asarray(behind, np.float32) * (np.asarray(light, np.float32)[:, :, None] / 255)

@@ -193,6 +193,30 @@ def test_no_damage_escapes_as_another_error(tmp_path: Path, cut: int) -> None:
             read(path, (20, 15))
 
 
+@pytest.mark.parametrize("at", range(30, 150, 5))
+def test_a_damaged_exif_block_hides_no_photo(tmp_path: Path, at: int) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0132] = "A camera", "2020:01:01 00:00:00"
+    exif.get_ifd(0x8769)[0x9003] = "2019:07:14 18:30:05"
+    exif.get_ifd(0x8825)[0x0002] = (50.0, 3.0, 1.5)
+    path = odd.plain(tmp_path / "a.jpg", (200, 100, 50))
+    Image.open(path).save(path, exif=exif)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"Exif")
+    data[start + at : start + at + 5] = b"\xff\xf3\x00\x80\x7f"
+    path.write_bytes(data)
+    with open_picture(path) as picture:
+        assert isinstance(picture.exif(), bytes)
+        assert sorted(picture.decode().size) == [90, 160]
+    taken_at(path)
+
+
+def test_the_first_picture_of_several_in_a_jpeg_is_read(tmp_path: Path) -> None:
+    pictures = [Image.new("RGB", (64, 48), colour) for colour in ((250, 0, 0), (0, 0, 250))]
+    pictures[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=pictures[1:])
+    assert near(read(tmp_path / "a.jpg", (10, 10)), (3, 3), (250, 0, 0))
+
+
 def test_the_camera_says_when(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0132] = "2020:01:01 00:00:00"
