@@ -123,45 +123,46 @@ def _below(buckets: Sequence[str], pattern: str = "*") -> list[str]:
 def _moving_jobs(names: _Names) -> list[Document]:
     """What every role needs to apply an event to a job (:class:`minimoto.dispatch.Dispatcher`)."""
     return [
-        _allow("SendTasks", ["sqs:SendMessage", "sqs:GetQueueAttributes"], names.queue),
+        _allow("SendTasks", ["sqs:SendMessage"], names.queue),
         _allow("Announce", ["sns:Publish"], names.topic),
         _allow("RemoveWork", ["s3:DeleteObject"], _below(names.inputs, "*/work/*")),
         _allow("List", ["s3:ListBucket"], [*names.inputs, *names.outputs]),
-        _allow(
-            "Jobs",
-            [
-                "dynamodb:BatchGetItem",
-                "dynamodb:ConditionCheckItem",
-                "dynamodb:DeleteItem",
-                "dynamodb:GetItem",
-                "dynamodb:PutItem",
-                "dynamodb:Query",
-                "dynamodb:UpdateItem",
-            ],
-            [names.table, f"{names.table}/index/*"],
-        ),
     ]
+
+
+def _items(names: _Names, actions: Sequence[str], partitions: Sequence[str]) -> Document:
+    """Items of the table (:mod:`minimoto.aws.table`), by their partition key or by that of an index."""
+    return _allow(
+        "Items",
+        [f"dynamodb:{action}" for action in ("BatchGetItem", "GetItem", "PutItem", "Query", *actions)],
+        [names.table, f"{names.table}/index/*"],
+        {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(partitions)}},
+    )
 
 
 def _client(names: _Names) -> list[Document]:
     return [
         *_moving_jobs(names),
-        _allow(
-            "Upload",
-            ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
-            _below(names.inputs),
-        ),
-        _allow("Fetch", ["s3:GetObject"], _below(names.outputs)),
+        # LIVE and JOB are the keys of the two indexes.
+        _items(names, (), ("JOB#*", "LIVE", "JOB")),
+        _allow("Upload", ["s3:PutObject", "s3:AbortMultipartUpload"], _below(names.inputs, "*/in/*")),
+        _allow("Read", ["s3:GetObject"], [*_below(names.inputs), *_below(names.outputs)]),
     ]
 
 
 def _service(names: _Names) -> list[Document]:
     return [
         *_moving_jobs(names),
+        _items(names, ("UpdateItem",), ("JOB#*", "NODE", "DRAIN")),
         _allow("Work", ["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"], names.queue),
         _allow("Bury", ["sqs:SendMessage"], names.dead_letters),
         _allow("Read", ["s3:GetObject"], [*_below(names.inputs), *_below(names.outputs)]),
-        _allow("Write", ["s3:PutObject", "s3:AbortMultipartUpload"], _below(names.inputs, "*/work/*")),
+        # Below in/ too: a request for a folder becomes a job with copies of its photos.
+        _allow(
+            "Write",
+            ["s3:PutObject", "s3:AbortMultipartUpload"],
+            [*_below(names.inputs, "*/in/*"), *_below(names.inputs, "*/work/*")],
+        ),
         _allow("Deliver", ["s3:PutObject", "s3:AbortMultipartUpload"], _below(names.outputs)),
     ]
 
@@ -169,12 +170,9 @@ def _service(names: _Names) -> list[Document]:
 def _watchdog(names: _Names) -> list[Document]:
     return [
         *_moving_jobs(names),
-        _allow("ReadManifests", ["s3:GetObject"], _below(names.inputs, "*/in/manifest.json")),
-        _allow(
-            "DeadLetters",
-            ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"],
-            names.dead_letters,
-        ),
+        _items(names, ("DeleteItem",), ("JOB#*", "LIVE", "JOB", "NODE", "DRAIN", "LEDGER", "DECISIONS")),
+        _allow("Count", ["sqs:GetQueueAttributes"], names.queue),
+        _allow("DeadLetters", ["sqs:ReceiveMessage", "sqs:DeleteMessage"], names.dead_letters),
         *_seeing_the_fleet(),
         *_launching(names),
         _allow("Terminate", ["ec2:TerminateInstances"], names.ec2("instance"), {"StringEquals": _tagged(names)}),
@@ -189,8 +187,6 @@ def _seeing_the_fleet() -> list[Document]:
             [
                 "ec2:DescribeInstances",
                 "ec2:DescribeInstanceStatus",
-                "ec2:DescribeLaunchTemplates",
-                "ec2:DescribeLaunchTemplateVersions",
                 "ec2:DescribeSubnets",
                 "cloudwatch:GetMetricData",
             ],
@@ -205,38 +201,21 @@ def _launching(names: _Names) -> list[Document]:
 
     Every resource of a ``RunInstances`` call is authorised by itself, hence one statement for each kind of condition.
     """
+    run, create = ["ec2:RunInstances"], ["ec2:CreateTags"]
     template = names.ec2("launch-template", names.config.launch_template or "*")
     from_template = {"ArnLike": {"ec2:LaunchTemplate": template}}
-    unchanged = {**from_template, "Bool": {"ec2:IsLaunchTemplateResource": "true"}}
-    new_tags = {"StringEquals": _tagged(names, "aws:RequestTag")}
-    run = ["ec2:RunInstances"]
+    new_tags = _tagged(names, "aws:RequestTag")
+    parts = [names.ec2(kind) for kind in ("network-interface", "volume", "subnet", "spot-instances-request")]
+    fixed = [names.ec2("image", public=True), names.ec2("security-group"), names.ec2("key-pair")]
+    tagged = [names.ec2(kind) for kind in ("instance", "volume", "network-interface")]
+    ours = {f"aws:ResourceTag/{DEPLOYMENT_TAG}": names.config.name}
+    metadata = {"ec2:MetadataHttpTokens": "required"}
     return [
-        _allow(
-            "RunTemplate", run, template, {"StringEquals": {f"aws:ResourceTag/{DEPLOYMENT_TAG}": names.config.name}}
-        ),
-        _allow(
-            "RunInstance",
-            run,
-            names.ec2("instance"),
-            {
-                **from_template,
-                "StringEquals": {**_tagged(names, "aws:RequestTag"), "ec2:MetadataHttpTokens": "required"},
-            },
-        ),
-        _allow("RunParts", run, [names.ec2(kind) for kind in ("network-interface", "volume", "subnet")], from_template),
-        _allow(
-            "RunAsTemplateSays",
-            run,
-            [names.ec2("image", public=True), names.ec2("security-group"), names.ec2("key-pair")],
-            unchanged,
-        ),
-        _allow(
-            "TagAtLaunch",
-            ["ec2:CreateTags"],
-            [names.ec2(kind) for kind in ("instance", "volume", "network-interface", "spot-instances-request")],
-            {"StringEquals": {"ec2:CreateAction": "RunInstances", **new_tags["StringEquals"]}},
-        ),
-        _allow("RunSpot", run, names.ec2("spot-instances-request"), from_template),
+        _allow("RunTemplate", run, template, {"StringEquals": ours}),
+        _allow("RunInstance", run, names.ec2("instance"), {**from_template, "StringEquals": {**new_tags, **metadata}}),
+        _allow("RunParts", run, parts, from_template),
+        _allow("RunFixed", run, fixed, {**from_template, "Bool": {"ec2:IsLaunchTemplateResource": "true"}}),
+        _allow("TagNew", create, tagged, {"StringEquals": {"ec2:CreateAction": "RunInstances", **new_tags}}),
         _allow(
             "PassServiceRole",
             ["iam:PassRole"],
