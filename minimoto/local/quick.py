@@ -2,7 +2,8 @@
 
 Its dispatcher lists the folder of its package on every request; its queue reads the clock twice for every message
 whenever it looks at them, and counts all of them three times when anybody asks it for any attribute, which a receive
-does three times and a send once.
+does three times and a send once. It lists the methods of a service anew for every call, and asks at every node of an
+update expression which kinds of nodes it looks for.
 """
 
 from __future__ import annotations
@@ -52,10 +53,24 @@ def _is_retained(self: SQSBackend, queue_name: str, message: Message) -> bool:
     return bool((message.sent_timestamp or 0) / 1000 + queue.message_retention_period > time.time())
 
 
+def _traverse(self: Any, node: Any) -> Any:
+    """As in moto, the kinds of nodes that are looked for gathered once."""
+    kinds = tuple(self._processing_map())
+    vars(self)["nodes_to_be_processed"] = lambda: kinds
+    return self.traverse_node_recursively(node)
+
+
 def quicken() -> None:
     """Puts these in moto's place; a second call changes nothing."""
     models: Any = importlib.import_module("moto.sqs.models")
     models.Queue = QuickQueue
     models.SQSBackend.is_message_valid_based_on_retention_period = _is_retained
-    if not hasattr(models.camelcase_to_underscores, "cache_info"):
-        models.camelcase_to_underscores = cache(models.camelcase_to_underscores)
+    _remember(models, "camelcase_to_underscores")
+    _remember(importlib.import_module("moto.core.responses"), "method_names_from_class")
+    nodes: Any = importlib.import_module("moto.dynamodb.parsing.ast_nodes")
+    nodes.DepthFirstTraverser.traverse = _traverse
+
+
+def _remember(module: Any, function: str) -> None:
+    if not hasattr(getattr(module, function), "cache_info"):
+        setattr(module, function, cache(getattr(module, function)))
