@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Keys = list[str]
 
+REMOVE_BATCH = 1000
+"""Objects of one ``DeleteObjects``."""
+
 DIGEST = "sha256"
 """The key of the digest in an object's metadata."""
 
@@ -123,7 +126,7 @@ class S3Store:
         batch: Keys = []
         for found in self._list(prefix):
             batch.append(found.location.key)
-            if len(batch) == 1000:
+            if len(batch) == REMOVE_BATCH:
                 removed += self._remove(prefix, batch)
                 batch = []
         return removed + (self._remove(prefix, batch) if batch else 0)

@@ -1,4 +1,4 @@
-"""Clients of a test's own, so that what it does to them stays with it."""
+"""Clients apart from those of the embedded deployments; a test puts back what it does to them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def session() -> boto3.session.Session:
-    """A session that no other test has."""
+    """A session that no port of another test uses."""
     return boto3.session.Session("made-up", "made-up", region_name="us-east-1")

@@ -15,11 +15,11 @@ from botocore.stub import Stubber
 
 from minimoto.aws.clients import client
 from minimoto.aws.items import Items
-from minimoto.aws.jobs import DynamoJobs
+from minimoto.aws.jobs import DynamoJobs, _Record
 from minimoto.aws.ledger import DynamoLedger
 from minimoto.config import Config
 from minimoto.core.job import Job, Location, Stage
-from minimoto.core.task import ClaimOutcome, TaskKey, TaskResult, TaskState
+from minimoto.core.task import ClaimOutcome, Task, TaskKey, TaskResult, TaskState
 from minimoto.errors import CloudError, ConfigError, NotFound
 
 NOW = 1_800_000_000.5
@@ -46,8 +46,10 @@ def answer_lost(dynamodb: Any, operation: str) -> Iterator[list[str]]:
 
     event = f"needs-retry.dynamodb.{operation}"
     dynamodb.meta.events.register_first(event, again)
-    yield sent
-    dynamodb.meta.events.unregister(event, again)
+    try:
+        yield sent
+    finally:
+        dynamodb.meta.events.unregister(event, again)
     assert len(sent) == 2, "the call was not sent twice"
 
 
@@ -157,7 +159,7 @@ def test_what_is_remembered_of_a_claim_may_be_out_of_date(
 def test_no_more_claims_are_remembered_than_a_worker_can_hold(jobs: DynamoJobs) -> None:
     id = a_job().id
     for number in range(300):
-        jobs._remember(jobs._read(TaskKey(id, 0, number)))
+        jobs._remember(_Record(Task(TaskKey(id, 0, number)), "write"))
     assert len(jobs._known) == 256
 
 
