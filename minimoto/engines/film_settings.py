@@ -14,6 +14,9 @@ TRANSITIONS = (
 QUALITIES = {"low": 28, "medium": 22, "high": 18}
 """x264's constant rate factor by name."""
 
+Motion = Literal["kenburns", "none"]
+Beside = Literal["blur", "black", "crop"]
+TitleStyle = Literal["overlay", "card"]
 Encoder = Literal["auto", "x264", "nvenc"]
 
 
@@ -41,10 +44,10 @@ class FilmSettings:
     seconds: Fraction = Fraction(4)
     transition: str = "crossfade"
     transition_seconds: Fraction = Fraction(1)
-    motion: Literal["kenburns", "none"] = "kenburns"
-    fill: Literal["blur", "black", "crop"] = "blur"
+    motion: Motion = "kenburns"
+    fill: Beside = "blur"
     title: str = ""
-    title_style: Literal["overlay", "card"] = "overlay"
+    title_style: TitleStyle = "overlay"
     crf: int = QUALITIES["medium"]
     encoder: Encoder = "auto"
     seed: int = 0

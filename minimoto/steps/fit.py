@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from minimoto.errors import StepFailed, UnreadablePicture
 from minimoto.steps.base import Context, Progress, Skip, Step, StepResult, safe_stem
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Mode = Literal["pad", "crop", "inside"]
-_MODES: tuple[Mode, ...] = ("pad", "crop", "inside")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def parse(values: Mapping[str, str]) -> FitParams:
     given = Parameters(values, ("size", "mode", "fill", "quality"))
     return FitParams(
         size=given.size("size", FitParams.size, 1, 16384, even=False),
-        mode=cast(Mode, given.choice("mode", _MODES, FitParams.mode)),
+        mode=cast(Mode, given.choice("mode", get_args(Mode), FitParams.mode)),
         fill=given.colour("fill", "blur", ("blur",)),
         quality=given.integer("quality", FitParams.quality, 1, 100),
     )

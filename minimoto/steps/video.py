@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import cast, get_args
 
-from minimoto.engines.film_settings import QUALITIES, TRANSITIONS, Encoder, FilmSettings
+from minimoto.engines.film_settings import QUALITIES, TRANSITIONS, Beside, Encoder, FilmSettings, Motion, TitleStyle
 from minimoto.errors import StepFailed
 from minimoto.steps.base import Context, Progress, Skip, Step, StepResult, safe_stem
 from minimoto.steps.parameters import Parameters
@@ -41,12 +41,12 @@ def parse(values: Mapping[str, str]) -> VideoParams:
         seconds=seconds,
         transition=given.choice("transition", (*TRANSITIONS, "random"), default.transition),
         transition_seconds=_transition_seconds(given, seconds),
-        motion=given.choice("motion", ("kenburns", "none"), default.motion),  # type: ignore[arg-type]
-        fill=given.choice("fill", ("blur", "black", "crop"), default.fill),  # type: ignore[arg-type]
+        motion=cast(Motion, given.choice("motion", get_args(Motion), default.motion)),
+        fill=cast(Beside, given.choice("fill", get_args(Beside), default.fill)),
         title=title,
-        title_style=given.choice("title_style", ("overlay", "card"), default.title_style),  # type: ignore[arg-type]
+        title_style=cast(TitleStyle, given.choice("title_style", get_args(TitleStyle), default.title_style)),
         crf=_crf(given),
-        encoder=cast(Encoder, given.choice("encoder", ("auto", "x264", "nvenc"), default.encoder)),
+        encoder=cast(Encoder, given.choice("encoder", get_args(Encoder), default.encoder)),
         seed=given.integer("seed", default.seed, 0, 2**31 - 1),
     )
     return VideoParams(film, given.file("music"))
