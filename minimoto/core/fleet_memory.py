@@ -18,6 +18,9 @@ UNSEEN_SECONDS = 300.0
 UNRESOLVED_SECONDS = 600.0
 """A launch whose outcome is unknown is given up when no node with its token has appeared for so long."""
 
+CONSISTENT_SECONDS = 60.0
+"""What a provider does not list after so long was not started: its listings lag by seconds at most."""
+
 LEARNING_RATE = 0.5
 
 
@@ -55,6 +58,7 @@ class Memory:
         scale_to: the size set by hand.
         empty_since: since when the queue has been seen empty while tasks wait.
         dead_letters: messages left in the dead-letter queue for people: id to reason, and when they were last seen.
+        recorded, recorded_at: the rule of the decision that was last written to the log, and when.
     """
 
     nonce: str = ""
@@ -79,6 +83,8 @@ class Memory:
     scale_to: int | None = None
     empty_since: float | None = None
     dead_letters: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    recorded: str = ""
+    recorded_at: float = 0.0
 
     @property
     def token(self) -> str:
@@ -159,10 +165,29 @@ def decided(memory: Memory, view: View, decision: Decision, now: float) -> Memor
         if isinstance(action, Drain):
             memory = replace(memory, draining={**memory.draining, action.node: action.reason}, last_scale_in=now)
         elif isinstance(action, Launch):
-            memory = replace(memory, pending=PendingLaunch(action.token, action.count, now))
+            memory = replace(memory, pending=_begun(memory, action, now))
         elif isinstance(action, Terminate) and action.dead and action.node in newborn:
             memory = replace(memory, stillborn=memory.stillborn + 1, last_stillborn=now)
     return replace(memory, shut_day=int(now // DAY)) if decision.budget_shut else memory
+
+
+def _begun(memory: Memory, action: Launch, now: float) -> PendingLaunch:
+    """A launch tried again under its token is as old as its first try."""
+    first = memory.pending
+    same = first is not None and (first.token, first.count) == (action.token, action.count)
+    return first if first is not None and same else PendingLaunch(action.token, action.count, now)
+
+
+def may_launch(memory: Memory, wanted: int, now: float) -> int:
+    """How many nodes may be asked for while the outcome of an earlier launch is unknown.
+
+    The provider knows a repeated launch by its token *and* count: until its listing is sure to show what the first try
+    started, exactly that try is repeated, or none.
+    """
+    first = memory.pending
+    if first is None or now - first.at >= CONSISTENT_SECONDS:
+        return wanted
+    return first.count if wanted >= first.count else 0
 
 
 def launched(memory: Memory, ids: Sequence[str], now: float) -> Memory:

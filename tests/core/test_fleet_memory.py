@@ -27,7 +27,7 @@ BROKEN = [
     (replace(READY, state="stopping"), "is stopping"),
     (replace(READY, healthy=False), "fails its status checks"),
     (replace(READY, heartbeat=61), "has been silent for 61 s"),
-    (replace(READY, busy=1, progress=601), "is busy without progress for 601 s"),
+    (replace(READY, busy=1, progress=901), "is busy without progress for 901 s"),
     (Node("a", launched=NOW - 361), "has not reported within 361 s of its launch"),
 ]
 
@@ -58,7 +58,7 @@ HEALTHY = [
     READY,
     replace(READY, heartbeat=59),
     replace(READY, healthy=None),
-    replace(READY, busy=1, progress=599, cpu=0.0),
+    replace(READY, busy=1, progress=899, cpu=0.0),
     replace(READY, busy=1, progress=None, cpu=None),
     replace(READY, busy=1, progress=1, cpu=0.0),
     Node("a", launched=NOW - 359),

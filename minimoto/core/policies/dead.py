@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from minimoto.core.fleet import HALTED, Limits, Node, View
 
 BOOTS = 3.0
-"""A node that has not reported after so many times the usual boot time shows a symptom."""
+LEAST_BIRTH = 60.0
+"""A node that has not reported after three times the usual boot, and a minute, shows a symptom."""
 
-STALL_STRIKES = 10.0
+STALL_SECONDS = 900.0
 STALL_TASKS = 5.0
-"""A busy node without progress for ten strikes' time and for five tasks' time shows a symptom."""
+"""So does a busy node without progress for a quarter of an hour and for five tasks' time: services end hangs earlier."""
 
 DEADLY_STRIKES = 2
 
@@ -36,15 +37,15 @@ def symptom(node: Node, view: View, limits: Limits, now: float) -> str:
 def _silence(node: Node, view: View, limits: Limits, now: float) -> str:
     if not node.reported:
         age = now - node.launched
-        boots = BOOTS * max(view.boot_seconds or 0.0, limits.boot_seconds)
-        return f"has not reported within {age:.0f} s of its launch" if age >= boots else ""
+        birth = max(LEAST_BIRTH, BOOTS * max(view.boot_seconds or 0.0, limits.boot_seconds))
+        return f"has not reported within {age:.0f} s of its launch" if age >= birth else ""
     if node.heartbeat is not None and node.heartbeat >= limits.strike_seconds:
         return f"has been silent for {node.heartbeat:.0f} s"
     return ""
 
 
 def _stall(node: Node, view: View, limits: Limits) -> str:
-    patience = max(STALL_STRIKES * limits.strike_seconds, STALL_TASKS * (view.seconds_per_task or limits.task_seconds))
+    patience = max(STALL_SECONDS, STALL_TASKS * (view.seconds_per_task or limits.task_seconds))
     if node.busy and node.progress is not None and node.progress >= patience:
         return f"is busy without progress for {node.progress:.0f} s"
     return ""

@@ -1,0 +1,123 @@
+"""Carries a decision out: ends, drains, then the launch.
+
+What a launch is known by is written down before the call and cleared after it; the fleet starts nothing twice under one
+token. So a crash between any two lines, or a second watchdog with the same memory, starts no node twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from minimoto.core.fleet import Decision, Drain, Launch, Terminate, View
+from minimoto.core.fleet_memory import Memory, decided, dump, launched, may_launch
+from minimoto.core.readable import counted
+from minimoto.watchdog.problems import Problems
+
+if TYPE_CHECKING:
+    from minimoto.wiring import Cloud
+
+MEMORY = "watchdog"
+"""The memory's name in the ledger."""
+
+
+@dataclass(frozen=True)
+class Acted:
+    """What the watchdog now remembers.
+
+    Parameters:
+        done: what was done, for people.
+        dead: the nodes that were ended as dead.
+    """
+
+    memory: Memory
+    done: tuple[str, ...] = ()
+    dead: tuple[str, ...] = ()
+
+
+def save(cloud: Cloud, memory: Memory, problems: Problems) -> bool:
+    """Writes the watchdog's memory; ``False`` if it could not be written."""
+    return problems.did(lambda: cloud.ledger.remember(MEMORY, dump(memory)))
+
+
+def act(
+    cloud: Cloud, view: View, decision: Decision, memory: Memory, problems: Problems, in_time: Callable[[], bool]
+) -> Acted:
+    """Carries a decision out; what AWS refuses is noted and left to the next pass.
+
+    Parameters:
+        in_time: whether this pass still holds its lease; asked before anything is started or ended.
+    """
+    acting = _Acting(cloud, view, decision, problems)
+    if not in_time():
+        problems.note("this pass took too long and no longer holds its lease: nothing is started or ended")
+        return Acted(memory)
+    ended = acting.terminate()
+    drains = tuple(action for action in decision.actions if isinstance(action, Drain))
+    now = cloud.clock.now()
+    launch = acting.launch(memory, ended, now)
+    carried = replace(decision, actions=(*ended, *drains, *([launch] if launch else [])))
+    memory = decided(memory, view, carried, now)
+    if save(cloud, memory, problems):
+        acting.drain(drains, memory)
+        if launch and in_time():
+            memory = acting.start(launch, memory)
+            save(cloud, memory, problems)
+    return Acted(memory, tuple(acting.done), tuple(action.node for action in ended if action.dead))
+
+
+@dataclass
+class _Acting:
+    cloud: Cloud
+    view: View
+    decision: Decision
+    problems: Problems
+    done: list[str] = field(default_factory=list)
+
+    def terminate(self) -> tuple[Terminate, ...]:
+        """Ends machines one by one, so that one that is refused keeps none of the others alive."""
+        ended = []
+        for action in self.decision.actions:
+            if isinstance(action, Terminate) and self._terminated(action):
+                ended.append(action)
+                self.done.append(f"terminated {action.node}: {action.reason}")
+        return tuple(ended)
+
+    def _terminated(self, action: Terminate) -> bool:
+        return self.problems.did(lambda: self.cloud.fleet.terminate([action.node]))
+
+    def drain(self, drains: tuple[Drain, ...], memory: Memory) -> None:
+        """Asks nodes to drain; those that were asked before and have not answered are asked again."""
+        new = {drain.node for drain in drains}
+        deaf = {node.id for node in self.view.nodes or () if node.draining and node.up and not node.leaving}
+        for id in sorted(new | deaf):
+            if id in memory.draining and self._asked(id, memory.draining[id]) and id in new:
+                self.done.append(f"draining {id}: {memory.draining[id]}")
+
+    def _asked(self, id: str, reason: str) -> bool:
+        return self.problems.did(lambda: self.cloud.nodes.request_drain(id, reason))
+
+    def launch(self, memory: Memory, ended: tuple[Terminate, ...], now: float) -> Launch | None:
+        """The launch that may be tried: less by the machines that should have made room and are still there."""
+        wanted = next((action for action in self.decision.actions if isinstance(action, Launch)), None)
+        if wanted is None:
+            return None
+        doomed = sum(isinstance(action, Terminate) for action in self.decision.actions)
+        count = max(0, wanted.count - (doomed - len(ended)))
+        allowed = may_launch(memory, count, now)
+        if allowed < count:
+            waiting = counted(count, "node")
+            self.problems.note(f"the outcome of the last launch is not known yet: {allowed} of {waiting} asked for")
+        return replace(wanted, count=allowed) if allowed else None
+
+    def start(self, launch: Launch, memory: Memory) -> Memory:
+        """Starts nodes. Where that fails the token stays: whatever was started under it will be found by it."""
+        new = self.problems.attempt(lambda: self.cloud.fleet.launch(launch.count, launch.token), None)
+        if new is None:
+            return memory
+        ids = [instance.id for instance in new]
+        self.done.append(f"launched {counted(len(ids), 'node')} ({', '.join(ids)}): {launch.reason}")
+        if len(ids) < launch.count:
+            self.problems.note(f"{counted(launch.count, 'node')} asked for, {len(ids)} could be had")
+        return launched(memory, ids, self.cloud.clock.now())

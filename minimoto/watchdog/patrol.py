@@ -1,0 +1,177 @@
+"""One pass of the watchdog, from its lease to its record; and the loop."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from minimoto.core.fleet import Action, Decision, Drain, Launch, Limits, View, decide
+from minimoto.core.fleet_memory import Memory, learn, load
+from minimoto.core.job import Job, JobState
+from minimoto.core.policies import choose
+from minimoto.errors import CloudError
+from minimoto.watchdog.act import MEMORY, Acted, act, save
+from minimoto.watchdog.dead_letters import clear_dead
+from minimoto.watchdog.gone import clear_gone
+from minimoto.watchdog.observe import Observation, limits_of, observe
+from minimoto.watchdog.problems import Problems
+from minimoto.watchdog.repair import Repairs, expire_uploads, find_lost, send_unsent
+
+if TYPE_CHECKING:
+    from minimoto.wiring import Cloud
+
+METRIC = "NumJobsReadyOrBeingProcessed"
+COUNTED = frozenset({JobState.READY_TO_PROCESS, JobState.BEING_PROCESSED})
+
+NEWEST = "newest"
+"""The name under which the newest pass is stored in the ledger, whether or not it changed anything."""
+
+LEAST_LEASE = 30.0
+RECORD_EVERY = 600.0
+"""A decision that changes nothing is written to the log so seldom, as long as the rule behind it stays the same."""
+
+
+@dataclass(frozen=True)
+class Resize:
+    """A size set by hand; ``None`` gives it back to the policy."""
+
+    size: int | None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a pass saw, decided and did."""
+
+    at: float
+    view: View
+    decision: Decision
+    done: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    dead_letters: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """For the log, ``--explain`` and ``--json``."""
+        return {
+            "at": self.at,
+            "rule": self.decision.rule,
+            "reason": self.decision.reason,
+            "inputs": dict(self.decision.inputs),
+            "actions": [_action(action) for action in self.decision.actions],
+            "done": list(self.done),
+            "problems": list(self.problems),
+            "dead_letters": self.dead_letters,
+        }
+
+
+@dataclass(frozen=True)
+class Watchdog:
+    """Makes passes. ``owner`` is who holds the lease of a pass."""
+
+    cloud: Cloud
+    price: float | None = None
+    owner: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}")
+
+    def run_pass(self, resize: Resize | None = None) -> Pass | None:
+        """Looks, decides, acts, repairs, publishes and records.
+
+        Parameters:
+            resize: a size set by hand, kept from now on.
+
+        Returns:
+            What happened; ``None`` when another watchdog is at it.
+
+        Raises:
+            CloudError: the ledger does not answer, or nothing at all can be seen: nothing was done.
+            ConfigError: the settings contradict each other.
+        """
+        limits = limits_of(self.cloud.config)
+        choose(self.cloud.config.policy, limits)
+        lease = max(LEAST_LEASE, 2 * self.cloud.config.watchdog_every)
+        began = self.cloud.clock.monotonic()
+        if not self.cloud.ledger.begin_pass(self.owner, self.cloud.clock.now(), lease):
+            return None
+        problems = Problems()
+        try:
+            return self._pass(limits, problems, resize, lambda: self.cloud.clock.monotonic() - began < lease)
+        finally:
+            # A lease that cannot be given back ends by itself.
+            problems.did(lambda: self.cloud.ledger.end_pass(self.owner))
+
+    def loop(self, every: float, stop: threading.Event, tell: Callable[[Pass | CloudError | None], None]) -> None:
+        """Makes passes until ``stop`` is set, every so many seconds from start to start."""
+        while not stop.is_set():
+            began = self.cloud.clock.monotonic()
+            try:
+                tell(self.run_pass())
+            except CloudError as error:
+                tell(error)
+            stop.wait(max(0.0, every - (self.cloud.clock.monotonic() - began)))
+
+    def _pass(self, limits: Limits, problems: Problems, resize: Resize | None, in_time: Callable[[], bool]) -> Pass:
+        before = self._recall(problems)
+        if resize is not None:
+            before = replace(before, scale_to=resize.size)
+        seen = observe(self.cloud, problems, self.price)
+        if seen.blind:
+            raise CloudError(f"nothing can be seen, so nothing was done: {problems.lines[0]}")
+        now = self.cloud.clock.now()
+        memory, view = learn(before, seen.view, limits, now)
+        decision = decide(view, choose(self.cloud.config.policy, limits, memory.scale_to), now)
+        acted = act(self.cloud, view, decision, memory, problems, in_time)
+        memory, done = acted.memory, acted.done
+        if seen.jobs is not None:
+            memory, repaired = self._repair(seen, before, acted, limits, problems)
+            done = (*done, *repaired)
+            self._publish(seen.jobs, problems, now)
+        told = Pass(now, view, decision, done, tuple(problems.lines), len(memory.dead_letters))
+        if in_time():
+            memory = self._record(told, memory, problems)
+            save(self.cloud, memory, problems)
+        return replace(told, problems=tuple(problems.lines))
+
+    def _recall(self, problems: Problems) -> Memory:
+        try:
+            memory = load(self.cloud.ledger.recall(MEMORY))
+        except ValueError as error:
+            problems.note(f"{error}: it begins anew")
+            memory = Memory()
+        # Random once for each deployment: an earlier one of the same name may have used the same numbers.
+        return memory if memory.nonce else replace(memory, nonce=secrets.token_hex(6))
+
+    def _repair(
+        self, seen: Observation, before: Memory, acted: Acted, limits: Limits, problems: Problems
+    ) -> tuple[Memory, tuple[str, ...]]:
+        repairs = Repairs(self.cloud, problems, seen.jobs or (), self.cloud.clock.now())
+        clear_gone(repairs, seen, before, acted.memory, acted.dead, limits.strike_seconds)
+        memory = clear_dead(repairs, acted.memory)
+        expire_uploads(repairs)
+        send_unsent(repairs)
+        memory = find_lost(repairs, seen.view, memory, limits.strike_seconds)
+        return memory, tuple(repairs.done)
+
+    def _publish(self, jobs: tuple[Job, ...], problems: Problems, now: float) -> None:
+        counted = float(sum(job.state in COUNTED for job in jobs))
+        problems.did(lambda: self.cloud.metrics.publish(METRIC, counted, now))
+
+    def _record(self, told: Pass, memory: Memory, problems: Problems) -> Memory:
+        """Keeps the newest pass for ``--explain``; those that changed something, or whose rule is new, are logged."""
+        text = json.dumps(told.document(), separators=(",", ":"))
+        problems.did(lambda: self.cloud.ledger.remember(NEWEST, text))
+        rule = told.decision.rule
+        quiet = not (told.decision.actions or told.done or told.problems) and memory.recorded == rule
+        if quiet and told.at - memory.recorded_at < RECORD_EVERY:
+            return memory
+        if not problems.did(lambda: self.cloud.ledger.record(told.at, text)):
+            return memory
+        return replace(memory, recorded=rule, recorded_at=told.at)
+
+
+def _action(action: Action) -> dict[str, Any]:
+    kind = "launch" if isinstance(action, Launch) else "drain" if isinstance(action, Drain) else "terminate"
+    return {"do": kind, **asdict(action)}

@@ -1,0 +1,92 @@
+"""``--status``: the fleet in the words of the original assignment, and more of it as JSON.
+
+The queue's length is what waits to be received: visible messages and delayed ones. A message in flight has left the
+queue for a service, and shows as that service's utilisation. A state is ``running`` for a machine that runs or boots,
+and ``stopped`` for one that is stopped or stops; machines on their way out are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from minimoto.core.fleet import GONE
+from minimoto.ports import Instance, QueueCounts
+from minimoto.watchdog.problems import Problems
+
+if TYPE_CHECKING:
+    from minimoto.wiring import Cloud
+
+
+@dataclass(frozen=True)
+class FleetStatus:
+    """The service machines with their CPU (percent, ``None`` without a datapoint), and the queue's counts."""
+
+    machines: tuple[tuple[Instance, float | None], ...]
+    counts: QueueCounts | None
+
+    @property
+    def average(self) -> float | None:
+        """Mean CPU of the machines that have a datapoint, percent; ``None`` when none has."""
+        seen = [cpu for _, cpu in self.machines if cpu is not None]
+        return fmean(seen) if seen else None
+
+    @property
+    def length(self) -> int | None:
+        """Messages that wait."""
+        return None if self.counts is None else self.counts.visible + self.counts.delayed
+
+
+def fleet_status(cloud: Cloud, problems: Problems) -> FleetStatus:
+    """Looks at machines, CPU and queue; what AWS refuses is noted and unknown."""
+    none: list[Instance] = []
+    machines = [m for m in problems.attempt(cloud.fleet.instances, none) if m.state not in GONE]
+    ids = [machine.id for machine in machines]
+    unknown: dict[str, float | None] = {}
+    now = cloud.clock.now()
+    cpu = problems.attempt(lambda: cloud.metrics.cpu(ids, now), unknown) if ids else unknown
+    counts = problems.attempt(cloud.queue.counts, None)
+    return FleetStatus(tuple((machine, cpu.get(machine.id)) for machine in machines), counts)
+
+
+def status_lines(status: FleetStatus) -> list[str]:
+    """The output of ``--status``, line by line."""
+    lines = [f"instance: {m.id} {_state(m)} {percent(cpu)}" for m, cpu in status.machines]
+    length = "-" if status.length is None else str(status.length)
+    return [*lines, f"average utilisation: {percent(status.average)}", f"queue length: {length}"]
+
+
+def percent(cpu: float | None) -> str:
+    """``50%``; ``-`` without a datapoint."""
+    return "-" if cpu is None else f"{cpu:.0f}%"
+
+
+def status_document(status: FleetStatus) -> dict[str, Any]:
+    """The same for a program; percent and seconds since the epoch."""
+    counts = status.counts
+    return {
+        "instances": [
+            {
+                "id": machine.id,
+                "state": machine.state,
+                "utilisation": cpu,
+                "healthy": machine.healthy,
+                "launched": machine.launched,
+                "type": machine.type,
+                "market": machine.market,
+                "zone": machine.zone,
+            }
+            for machine, cpu in status.machines
+        ],
+        "average_utilisation": status.average,
+        "queue_length": status.length,
+        "visible": counts.visible if counts else None,
+        "in_flight": counts.in_flight if counts else None,
+        "delayed": counts.delayed if counts else None,
+        "oldest": counts.oldest if counts else None,
+    }
+
+
+def _state(machine: Instance) -> str:
+    return "running" if machine.state in ("pending", "running") else "stopped"
