@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from minimoto.core.job import Job, JobState
 from minimoto.core.progress import JobProgress, StageProgress
-from minimoto.core.readable import counted, duration_text, percent_text, printable, size_text
+from minimoto.core.readable import counted, duration_text, percent_text, printable, size_text, state_text
 from minimoto.errors import MinimotoError
 
 if TYPE_CHECKING:
@@ -84,11 +85,6 @@ def stages() -> AbstractContextManager[ShowJob]:
     return _live_stages() if _draws(sys.stderr) else _plain_stages()
 
 
-def state_text(state: JobState) -> str:
-    """A job's state in a word or two."""
-    return _STATES[state]
-
-
 def stage_text(stage: StageProgress) -> str:
     """How far a stage has come, in words."""
     if stage.state == "waiting":
@@ -99,7 +95,8 @@ def stage_text(stage: StageProgress) -> str:
     text = f"{stage.done} of {counted(stage.items, 'photo')}{took}"
     if stage.workers > 1:
         text += f", {stage.workers} workers"
-    return f"{text}, {printable(stage.note)}" if stage.note else text
+    # "photo 3 of 12" has just been said.
+    return f"{text}, {printable(stage.note)}" if stage.note and not _COUNT.match(stage.note) else text
 
 
 def summary_text(job: Job, progress: JobProgress) -> str:
@@ -110,14 +107,7 @@ def summary_text(job: Job, progress: JobProgress) -> str:
     return percent_text(progress.fraction) + left
 
 
-_STATES = {
-    JobState.NOT_READY_TO_PROCESS: "uploading",
-    JobState.READY_TO_PROCESS: "waiting for a machine",
-    JobState.BEING_PROCESSED: "being processed",
-    JobState.PROCESSING_SUCCESSFUL: "done",
-    JobState.PROCESSING_FAILED: "failed",
-    JobState.CANCELLED: "cancelled",
-}
+_COUNT = re.compile(r"photo \d+ of \d+$")
 
 
 def _draws(stream: TextIO) -> bool:

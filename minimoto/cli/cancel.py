@@ -19,6 +19,7 @@ def run(args: argparse.Namespace) -> int:
     from minimoto.client.submit import dispatcher
     from minimoto.core.events import CancelRequested
     from minimoto.core.job import JobState
+    from minimoto.core.readable import state_text
     from minimoto.wiring import Cloud
 
     with console.answer(args.json) as answer:
@@ -31,6 +32,6 @@ def run(args: argparse.Namespace) -> int:
         answer["cancelled"] = cancelled
         if not args.json:
             ended = before.state.final or not cancelled
-            text = f"had already ended: {console.state_text(after.state)}" if ended else "is cancelled"
+            text = f"had already ended: {state_text(after.state)}" if ended else "is cancelled"
             console.result(f"{after.id} {text}")
     return 0 if cancelled else 1

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _tell(jobs: list[Job], now: float, *, everybody: bool, owner: str) -> None:
     from minimoto import console
-    from minimoto.core.readable import duration_text
+    from minimoto.core.readable import duration_text, state_text
 
     if not jobs:
         console.note("no jobs" if everybody else f"no jobs of {owner}; --all shows those of everybody")
@@ -47,7 +47,7 @@ def _tell(jobs: list[Job], now: float, *, everybody: bool, owner: str) -> None:
     rows = [
         [
             job.id,
-            console.state_text(job.state),
+            state_text(job.state),
             str(job.photos or "-"),
             duration_text(now - job.created),
             *([job.owner] if everybody else []),

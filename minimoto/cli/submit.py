@@ -119,6 +119,7 @@ def _lines(source: str) -> list[str]:
 def _submit(request: Request, cloud: Cloud, answer: dict[str, Any]) -> Submitted | None:
     """``None`` after Ctrl-C; it has been said then how to go on."""
     from minimoto import console
+    from minimoto.cli.waiting import end_soon
     from minimoto.client.report import job_document
     from minimoto.client.submit import prepare, submit
 
@@ -130,6 +131,7 @@ def _submit(request: Request, cloud: Cloud, answer: dict[str, Any]) -> Submitted
     except KeyboardInterrupt:
         answer["error"] = "interrupted"
         console.note("stopped; the same command again continues where this one stopped")
+        end_soon()
         return None
     answer.update(job_document(submitted.job))
     answer["uploaded"] = submitted.upload.sent

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minimoto.core.job import Job, JobState
+from minimoto.core.readable import state_text
 from minimoto.errors import JobFailed, TimedOut
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ def wait_and_fetch(
     answer.update(job_document(job, look(cloud, job), left_out))
     tell_skipped(left_out)
     if job.state is not JobState.PROCESSING_SUCCESSFUL:
-        raise JobFailed(f"{job.id}: {console.state_text(job.state)}: {job.error}")
+        raise JobFailed(f"{job.id}: {state_text(job.state)}: {job.error}")
     if out is not None:
         fetch_to(cloud, job, out, answer, quiet=quiet)
     return 0
@@ -66,11 +69,25 @@ def fetch_to(
     from minimoto import console
     from minimoto.client.fetch import fetch
 
-    files = fetch(cloud, job, out, console.transfer, force=force)
+    try:
+        files = fetch(cloud, job, out, console.transfer, force=force)
+    except KeyboardInterrupt:
+        end_soon()
+        raise
     answer["fetched"] = [str(file) for file in files]
     if not quiet:
         for file in files:
             console.result(str(file))
+
+
+def end_soon() -> None:
+    """After Ctrl-C: a transfer that hangs in the network must not keep this process alive for minutes."""
+    from minimoto.client.parallel import hanging
+
+    if hanging():
+        timer = threading.Timer(1.0, os._exit, [130])
+        timer.daemon = True
+        timer.start()
 
 
 def tell_skipped(left_out: tuple[Skipped, ...]) -> None:

@@ -15,6 +15,7 @@ from minimoto.client.parallel import move_all
 from minimoto.client.report import results
 from minimoto.core.job import Job, JobState, Location
 from minimoto.core.manifest import safe_name
+from minimoto.core.readable import state_text
 from minimoto.errors import CloudError, InvalidInput, InvalidMessage, JobFailed, NotFound
 from minimoto.ports import Store, StoredObject, Transferred
 
@@ -61,9 +62,11 @@ def fetch(cloud: Cloud, job: Job, out: Path, transfer: Transfer, *, force: bool 
 
 def _check_ended(job: Job) -> None:
     if not job.state.final:
-        raise NotFound(f"{job.id}: no result yet ({job.state}); wait for it with minimoto status {job.id} --wait")
+        raise NotFound(
+            f"{job.id}: no result yet ({state_text(job.state)}); wait for it with minimoto status {job.id} --wait"
+        )
     if job.state is not JobState.PROCESSING_SUCCESSFUL:
-        raise JobFailed(f"{job.id}: {job.state}, there is no result ({job.error})")
+        raise JobFailed(f"{job.id}: {state_text(job.state)}, so there is no result: {job.error}")
     if not job.results:
         raise NotFound(f"{job.id}: its pipeline ({job.pipeline}) makes no files")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event
@@ -11,6 +12,11 @@ from minimoto.ports import Transferred
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+
+PATIENCE = 2.0
+"""Seconds that Ctrl-C waits for transfers under way to notice it; one that hangs in the network may not."""
+
+_THREADS = "transfer"
 
 
 class _Stopped(Exception):
@@ -28,7 +34,8 @@ def move_all(
         moved: told of bytes moved, from any thread.
 
     Raises:
-        Whatever ``work`` raised first, and ``KeyboardInterrupt``; transfers under way are ended before.
+        Whatever ``work`` raised first, when the transfers under way have ended; ``KeyboardInterrupt``, when they have
+            ended or :data:`PATIENCE` is over.
     """
     stop = Event()
 
@@ -41,14 +48,27 @@ def move_all(
         guarded(0)
         return work(item, guarded)
 
-    pool = ThreadPoolExecutor(max(1, side_by_side), thread_name_prefix="transfer")
+    pool = ThreadPoolExecutor(max(1, side_by_side), thread_name_prefix=_THREADS)
+    futures = [pool.submit(one, item) for item in items]
+    patience: float | None = None
     try:
-        futures = [pool.submit(one, item) for item in items]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         for future in futures:
             if future in done:
                 future.result()
         return [future.result() for future in futures]
+    except KeyboardInterrupt:
+        patience = PATIENCE
+        raise
     finally:
         stop.set()
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait([future for future in futures if not future.cancelled()], timeout=patience)
+
+
+def hanging() -> bool:
+    """Whether a transfer goes on although it shall stop; the interpreter would wait for it before it ends."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(f"{_THREADS}_")]
+    for thread in threads:
+        thread.join(0.1)
+    return any(thread.is_alive() for thread in threads)

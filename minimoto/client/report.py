@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minimoto.client.submit import output
-from minimoto.core import manifest
 from minimoto.core.job import Entry, Job, Location
 from minimoto.core.progress import JobProgress
 from minimoto.core.task import Skipped
-from minimoto.errors import InvalidMessage, NotFound
 
 if TYPE_CHECKING:
     from minimoto.wiring import Cloud
@@ -19,16 +17,14 @@ _SAME = {"failed": "task_failed"}
 
 
 def skipped(cloud: Cloud, job: Job) -> tuple[Skipped, ...]:
-    """The inputs that the stages so far left out, by the names that the photos had in their folder."""
-    left_out = [
+    """The inputs that the stages so far left out, with the reasons."""
+    return tuple(
         each
         for index, stage in enumerate(job.stages)
         if stage.skipped
         for task in cloud.jobs.tasks(job.id, index)
         for each in task.result.skipped
-    ]
-    names = _originals(cloud, job) if left_out else {}
-    return tuple(Skipped(names.get(each.name, each.name), each.reason) for each in left_out)
+    )
 
 
 def results(job: Job) -> tuple[Location, ...]:
@@ -100,12 +96,3 @@ def entry_document(entry: Entry) -> dict[str, Any]:
         "attempt": entry.attempt,
         "node": entry.node,
     }
-
-
-def _originals(cloud: Cloud, job: Job) -> dict[str, str]:
-    """Object names to the photos' own; empty once the inputs have expired."""
-    try:
-        items = manifest.load_items(cloud.store.read(manifest.manifest(job)).decode())
-    except (NotFound, InvalidMessage, UnicodeDecodeError):
-        return {}
-    return {item.name: item.original for item in items}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from minimoto.core.job import JobState
+
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -42,3 +44,18 @@ def duration_text(seconds: float) -> str:
 def percent_text(fraction: float) -> str:
     """``0..1`` in whole percent, 100 only when all is done."""
     return f"{int(max(0.0, min(1.0, fraction)) * 100)} %"
+
+
+def state_text(state: JobState) -> str:
+    """A job's state in a word or two."""
+    return _STATES[state]
+
+
+_STATES = {
+    JobState.NOT_READY_TO_PROCESS: "uploading",
+    JobState.READY_TO_PROCESS: "waiting for a machine",
+    JobState.BEING_PROCESSED: "being processed",
+    JobState.PROCESSING_SUCCESSFUL: "done",
+    JobState.PROCESSING_FAILED: "failed",
+    JobState.CANCELLED: "cancelled",
+}

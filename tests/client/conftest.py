@@ -112,8 +112,9 @@ class Worker:
         stage, last = job.stages[key.stage], key.stage == len(job.stages) - 1
         items = manifest.load_items(self._cloud.store.read(manifest.manifest(job)).decode())
         mine = items if stage.per == "folder" else shard_of(items, stage.tasks, key.task)
-        skipped = tuple(Skipped(i.original, "the file is cut short") for i in mine if i.original in self._broken)
-        good = [item for item in mine if item.original not in self._broken]
+        broken = self._broken if key.stage == 0 else ()  # later stages do not see them
+        skipped = tuple(Skipped(i.original, "the file is cut short") for i in mine if i.original in broken)
+        good = [item for item in mine if item.original not in broken]
         names = (f"{job.name}.mp4",) if stage.per == "folder" else tuple(item.name for item in good)
         prefix = manifest.work(job, key.stage)
         for name in names:

@@ -1,0 +1,445 @@
+"""The commands as a person starts them, on the embedded AWS: exit statuses, what is printed where, signals.
+
+``run`` starts a real process; ``call`` does the same inside this one, where starting is not what is tested.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from minimoto import config
+from minimoto.cli.entry import COMMANDS, main
+from minimoto.config import Config
+from minimoto.core.job import JobState
+from minimoto.wiring import Cloud
+from tests.client.conftest import MakeFolder, Worker
+from tests.client.gate import Gate
+
+ROOT = Path(__file__).parents[2]
+CLIENT = (sys.executable, str(ROOT / "minimoto_client.py"))
+MINIMOTO = (sys.executable, "-m", "minimoto")
+OUTPUT = re.compile(r"You'll find the output in (s3://(\S+?)/(\S+?)/\S*)\n")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environ(deployment: Config, tmp_path: Path) -> dict[str, str]:
+    """A home and a ``configure.ini`` of its own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    config.save(deployment, home / "configure.ini")
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    return {**kept, "HOME": str(home), "MINIMOTO_CONFIG": str(home / "configure.ini"), "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def run(environ: dict[str, str], tmp_path: Path) -> Run:
+    """Runs a command to its end, in an empty folder, and holds it to what holds for all of them."""
+    here = tmp_path / "here"
+    here.mkdir()
+
+    def run(*command: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command, cwd=here, env=environ, capture_output=True, text=True, timeout=60, input=input, check=False
+        )
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def call(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """``minimoto`` with these arguments, in this process and in an empty folder."""
+    here = tmp_path / "called here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        capsys.readouterr()
+        status = main(arguments)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, status, said.out, said.err)
+
+    return call
+
+
+@contextmanager
+def at_work(cloud: Cloud, broken: tuple[str, ...] = (), reason: str = "") -> Iterator[None]:
+    """A worker beside the test until the block ends; with ``reason`` it fails the first task."""
+    stop, worker, errors = threading.Event(), Worker(cloud, broken), []
+
+    def work() -> None:
+        try:
+            while not stop.wait(0.05):
+                if not reason:
+                    worker.work(1)
+                elif cloud.queue.counts().visible:
+                    worker.fail(reason)
+                    return
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(20)
+    assert errors == []
+
+
+def lines(text: str) -> list[str]:
+    return text.splitlines()
+
+
+def test_submitting_prints_where_the_output_will_be_and_nothing_else(
+    run: Run, cloud: Cloud, folder: MakeFolder, environ: dict[str, str]
+) -> None:
+    done = run(*CLIENT, str(folder(3)))
+    match = OUTPUT.fullmatch(done.stdout)
+    assert match
+    assert done.returncode == 0
+    job = cloud.jobs.get(match[3])
+    assert match[1] == f"s3://{cloud.config.bucket_output}/{job.id}/trip.mp4"
+    assert (job.state, job.photos) == (JobState.READY_TO_PROCESS, 3)
+    assert lines(done.stderr)[0].startswith("uploading 3 files, ")
+    (line,) = lines((Path(environ["HOME"]) / "minimoto.log").read_text())
+    assert re.fullmatch(r"\S+ minimoto_client\.py \S+/trip -> ok", line)
+
+
+def test_the_buckets_may_be_named_as_the_assignment_has_it(run: Run, cloud: Cloud, folder: MakeFolder) -> None:
+    buckets = (f"s3://{cloud.config.bucket_input}", cloud.config.bucket_output)
+    assert OUTPUT.fullmatch(run(*CLIENT, str(folder(1)), *buckets).stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["nowhere"], 2, "nowhere: there is no such folder"),
+        (["."], 2, ".: no photo in this folder"),
+        (["PHOTOS", "theirs", "theirs"], 2, "more_buckets"),
+        (["PHOTOS", "gone", "gone"], 1, "bucket gone: there is no such bucket"),
+        (["PHOTOS", "gone"], 2, "name both buckets"),
+        (["PHOTOS", "--pipeline", "vidoe"], 2, "did you mean video"),
+        (["PHOTOS", "--deadline", "soon"], 2, "write a duration"),
+        (["PHOTOS", "--order", "given"], 2, "needs --list"),
+        (["PHOTOS", "--order", "exif", "--list", "x"], 2, "--list says the order itself"),
+        (["PHOTOS", "--list", "nowhere.txt"], 2, "nowhere.txt: cannot be read"),
+        (["PHOTOS", "--out", "x"], 2, "--out goes with --wait"),
+        (["PHOTOS", "--config", "nowhere.ini"], 2, "nowhere.ini"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_sent_is_one_line_on_stderr(
+    call: Run, cloud: Cloud, folder: MakeFolder, environ: dict[str, str], arguments: list[str], status: int, says: str
+) -> None:
+    environ["MINIMOTO_S3_MORE_BUCKETS"] = "gone"
+    photos = str(folder(1))
+    done = call("submit", *(photos if a == "PHOTOS" else a for a in arguments))
+    assert done.returncode == status
+    assert done.stdout == ""
+    (line,) = lines(done.stderr)
+    assert line.startswith("minimoto: ")
+    assert says in line
+    assert cloud.jobs.recent() == []
+    assert says in (Path(environ["HOME"]) / "minimoto.log").read_text()
+
+
+def test_waiting_ends_with_the_film_in_your_folder(run: Run, cloud: Cloud, folder: MakeFolder, tmp_path: Path) -> None:
+    with at_work(cloud, broken=("photo 2.jpg",)):
+        done = run(*CLIENT, str(folder(3)), "--pipeline", "fit | video", "--wait", "--out", str(tmp_path / "films"))
+    assert done.returncode == 0, done.stderr
+    printed, film = lines(done.stdout)
+    assert OUTPUT.fullmatch(printed + "\n")
+    assert Path(film) == tmp_path / "films" / "trip.mp4"
+    assert Path(film).read_bytes() == b"made of trip.mp4"
+    told = lines(done.stderr)
+    assert "left out: photo 2.jpg: the file is cut short" in told
+    assert any(line.startswith("fit: done, 3 photos") for line in told)
+    assert any(line.startswith("video: done, 2 photos") for line in told)
+
+
+def test_json_is_one_document_and_nothing_else_on_stdout(
+    run: Run, cloud: Cloud, folder: MakeFolder, tmp_path: Path
+) -> None:
+    with at_work(cloud, broken=("photo 2.jpg",)):
+        done = run(*CLIENT, str(folder(3)), "--pipeline", "fit | video", "--wait", "--out", str(tmp_path), "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["state"] == "PROCESSING_SUCCESSFUL"
+    assert document["results"] == [document["output"]]
+    assert document["skipped"] == [{"name": "photo 2.jpg", "reason": "the file is cut short"}]
+    assert document["fetched"] == [str(tmp_path / "trip.mp4")]
+    assert (document["uploaded"], document["fraction"], document["eta_seconds"]) == (3, 1.0, 0.0)
+    assert [(stage["step"], stage["done"]) for stage in document["stages"]] == [("fit", 3), ("video", 2)]
+    bad = run(*CLIENT, "nowhere", "--json")
+    assert json.loads(bad.stdout) == {"error": "nowhere: there is no such folder", "exit_status": 2}
+    assert bad.returncode == 2
+
+
+def test_a_failed_job_is_exit_1_with_its_reason(run: Run, cloud: Cloud, folder: MakeFolder) -> None:
+    with at_work(cloud, reason="the encoder died"):
+        done = run(*CLIENT, str(folder(1)), "--wait", "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == document["exit_status"] == 1
+    assert document["state"] == "PROCESSING_FAILED"
+    assert document["error"] == f"{document['job']}: failed: video: the encoder died"
+    assert lines(done.stderr)[-1] == f"minimoto_client.py: {document['error']}"
+
+
+def test_a_deadline_that_passes_is_exit_3_and_the_job_goes_on(run: Run, cloud: Cloud, folder: MakeFolder) -> None:
+    done = run(*CLIENT, str(folder(1)), "--wait", "--deadline", "1s")
+    assert done.returncode == 3
+    (job,) = cloud.jobs.recent()
+    assert job.state is JobState.READY_TO_PROCESS
+    assert job.deadline is not None
+    assert f"the job goes on. Come back with: minimoto status {job.id} --wait" in lines(done.stderr)[-1]
+
+
+def test_ctrl_c_while_waiting_leaves_the_job_running(
+    run: Run, cloud: Cloud, folder: MakeFolder, environ: dict[str, str]
+) -> None:
+    process = _start(environ, *CLIENT, str(folder(1)), "--wait")
+    told = _read_until(process, "waiting for a machine")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    (job,) = cloud.jobs.recent()
+    assert process.returncode == 130
+    assert OUTPUT.fullmatch(out)
+    assert f"Come back with: minimoto status {job.id} --wait, or: minimoto fetch {job.id}" in err
+    assert "Traceback" not in told + err
+    with at_work(cloud):
+        back = run(*MINIMOTO, "status", job.id, "--wait")
+    assert back.returncode == 0
+
+
+@pytest.fixture
+def gate(deployment: Config, environ: dict[str, str]) -> Iterator[Gate]:
+    """Between the client and the embedded AWS: two photos pass, one at a time."""
+    gate = Gate(deployment.endpoint_url, free=2)
+    environ["MINIMOTO_INIT_ENDPOINT_URL"] = gate.url
+    environ["MINIMOTO_CLIENT_UPLOADS"] = "1"
+    yield gate
+    gate.close()
+
+
+def test_ctrl_c_while_an_upload_hangs_ends_soon_and_the_same_command_goes_on(
+    run: Run, cloud: Cloud, folder: MakeFolder, environ: dict[str, str], gate: Gate
+) -> None:
+    photos = str(folder(5))
+    process = _start(environ, *CLIENT, photos)
+    assert gate.reached.wait(20)
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    out, err = process.communicate(timeout=20)
+    assert time.monotonic() - asked < 10
+    assert (process.returncode, out) == (130, "")
+    assert "the same command again continues where this one stopped" in err
+    assert "Traceback" not in err
+    (job,) = cloud.jobs.recent()
+    assert job.state is JobState.NOT_READY_TO_PROCESS
+    assert cloud.queue.counts().visible == 0
+    before = list(gate.uploaded)
+    assert len(before) == 2
+    gate.free = 10**9  # what was held stays held: only the second run's uploads are counted
+    again = run(*CLIENT, photos)
+    assert again.returncode == 0, again.stderr
+    assert f"continuing the unfinished upload of {job.id}" in again.stderr
+    assert "2 of the files were there already" in again.stderr
+    assert len(gate.uploaded) == 5
+    assert cloud.jobs.get(job.id).photos == 5
+
+
+def test_a_killed_upload_goes_on_too(
+    run: Run, cloud: Cloud, folder: MakeFolder, environ: dict[str, str], gate: Gate
+) -> None:
+    photos = str(folder(4))
+    process = _start(environ, *CLIENT, photos)
+    assert gate.reached.wait(20)
+    process.kill()
+    process.communicate(timeout=20)
+    (job,) = cloud.jobs.recent()
+    gate.free = 10**9
+    again = run(*CLIENT, photos)
+    assert again.returncode == 0, again.stderr
+    assert [each.id for each in cloud.jobs.recent()] == [job.id]
+    assert "2 of the files were there already" in again.stderr
+
+
+def test_an_upload_that_is_refused_is_one_line_that_says_how_to_go_on(
+    run: Run, cloud: Cloud, folder: MakeFolder, gate: Gate
+) -> None:
+    gate.status = 403
+    done = run(*CLIENT, str(folder(4)))
+    assert (done.returncode, done.stdout) == (1, "")
+    line = lines(done.stderr)[-1]
+    assert "Access Denied" in line
+    assert line.endswith("; the same command again continues where this one stopped")
+    assert cloud.jobs.recent()[0].state is JobState.NOT_READY_TO_PROCESS
+
+
+def test_a_list_from_stdin_says_the_order(run: Run, cloud: Cloud, folder: MakeFolder) -> None:
+    from minimoto.core import manifest
+
+    done = run(*CLIENT, str(folder(3)), "--list", "-", input="photo 3.jpg\nphoto 1.jpg\n")
+    assert done.returncode == 0, done.stderr
+    (job,) = cloud.jobs.recent()
+    items = manifest.load_items(cloud.store.read(manifest.manifest(job)).decode())
+    assert [item.original for item in items] == ["photo 3.jpg", "photo 1.jpg"]
+
+
+def test_following_a_job(call: Run, cloud: Cloud, folder: MakeFolder) -> None:
+    assert call("submit", str(folder(2)), "--owner", "ana@laptop").returncode == 0
+    (job,) = cloud.jobs.recent()
+
+    listed = call("list")
+    assert (listed.returncode, listed.stdout) == (0, "")
+    assert "--all shows those of everybody" in listed.stderr
+    table = lines(call("list", "--all").stdout)
+    assert table[0].split() == ["job", "state", "photos", "age", "owner", "pipeline"]
+    assert re.fullmatch(rf"{job.id}  waiting for a machine  2 +\d+ s +ana@laptop  video", table[1])
+    assert json.loads(call("list", "--all", "--json").stdout)["jobs"][0]["job"] == job.id
+
+    status = call("status", "trip").stdout
+    assert re.search(r"^state +waiting for a machine$", status, re.MULTILINE)
+    assert json.loads(call("status", "trip", "--json").stdout)["stages"][0]["inputs"] == 2
+
+    early = call("fetch", "trip")
+    assert (early.returncode, early.stdout) == (1, "")
+    assert "no result yet (waiting for a machine)" in early.stderr
+
+    Worker(cloud).work()
+    assert re.search(r"^state +done$", call("status", "trip").stdout, re.MULTILINE)
+    assert call("fetch", "trip", "--out", "films").stdout == "films/trip.mp4\n"
+    assert json.loads(call("fetch", "trip", "--json").stdout)["fetched"] == ["trip.mp4"]
+
+    told = lines(call("history", "trip").stdout)
+    assert told[0].split() == ["time", "what", "where", "detail"]
+    events = [entry["what"] for entry in json.loads(call("history", "trip", "--json").stdout)["history"]]
+    assert [line[21:].split("  ")[0] for line in told[1:]] == [event.replace("_", " ") for event in events]
+    assert events[:3] == ["created", "ready", "stage_started"]
+    assert set(events[3:]) == {"claimed", "processing", "done", "stage_finished", "successful"}
+
+    late = call("cancel", "trip")
+    assert (late.returncode, late.stdout) == (1, f"{job.id} had already ended: done\n")
+
+
+def test_cancelling(call: Run, cloud: Cloud, folder: MakeFolder) -> None:
+    call("submit", str(folder(1)))
+    (job,) = cloud.jobs.recent()
+    assert call("cancel", "trip").stdout == f"{job.id} is cancelled\n"
+    assert cloud.jobs.get(job.id).state is JobState.CANCELLED
+    again = call("cancel", job.id, "--json")
+    assert again.returncode == 0
+    assert json.loads(again.stdout)["cancelled"] is True
+    waited = call("status", job.id, "--wait")
+    assert waited.returncode == 1
+    assert re.search(rf"{job.id}: cancelled: by \S+@\S+", waited.stderr)
+
+
+def test_a_job_that_is_not_there(call: Run) -> None:
+    for command in ("status", "fetch", "cancel", "history"):
+        done = call(command, "nothing")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert lines(done.stderr) == ["minimoto: there is no job nothing; minimoto list shows those that there are"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "drawn", "coloured"),
+    [({"TERM": "xterm-256color"}, True, True), ({"TERM": "xterm-256color", "NO_COLOR": "1"}, True, False),
+     ({"TERM": "dumb"}, False, False)],
+    ids=["colour", "NO_COLOR", "dumb"],
+)  # fmt: skip
+def test_on_a_terminal_progress_is_drawn_and_colour_can_be_refused(
+    cloud: Cloud, folder: MakeFolder, environ: dict[str, str], settings: dict[str, str], drawn: bool, coloured: bool
+) -> None:
+    with at_work(cloud):
+        written = _on_terminal({**environ, **settings}, *CLIENT, str(folder(3)), "--wait")
+    assert ("━" in written) is drawn
+    assert ("\x1b" in written) is drawn
+    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", written)) is coloured
+    assert "You'll find the output in s3://" in written
+    assert "done" in written
+
+
+def test_completion_is_a_script_that_bash_takes(run: Run, tmp_path: Path) -> None:
+    done = run(*MINIMOTO, "completion", "bash")
+    assert done.returncode == 0, done.stderr
+    script = tmp_path / "completion.bash"
+    script.write_text(done.stdout)
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+    def complete(words: str) -> list[str]:
+        ask = (
+            f"source {script}; COMP_WORDS=(minimoto {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n"
+            "$(complete -p minimoto | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n"
+            "printf '%s\\n' \"${COMPREPLY[@]}\""
+        )
+        return run("bash", "-c", ask).stdout.split()
+
+    assert set(COMMANDS) <= set(complete("''"))
+    assert complete("submit --pi") == ["--pipeline"]
+    (tmp_path / "here" / "photos").mkdir()
+    (tmp_path / "here" / "phone.txt").touch()
+    assert complete("submit pho") == ["photos"]  # folders only
+
+
+@pytest.mark.parametrize("shell", ["zsh", "tcsh"])
+def test_completion_for_other_shells_names_every_command(call: Run, shell: str) -> None:
+    done = call("completion", shell)
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+def _start(environ: dict[str, str], *command: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _read_until(process: subprocess.Popen[str], text: str) -> str:
+    """What the process says on stderr up to ``text``; its end is the end of the wait."""
+    assert process.stderr is not None
+    told = ""
+    for line in process.stderr:
+        told += line
+        if text in line:
+            return told
+    pytest.fail(f"it ended without saying {text!r}: {told}")
+
+
+def _on_terminal(environ: dict[str, str], *command: str) -> str:
+    """All that a command writes on a terminal of its own."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, env=environ, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    written = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # Linux: the other side is closed
+            break
+        if not part:
+            break
+        written += part
+    os.close(ours)
+    assert process.wait(20) == 0, written.decode()
+    return written.decode()
