@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pty
@@ -21,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from minimoto import config
-from minimoto.cli.entry import COMMANDS, main
+from minimoto.cli.entry import COMMANDS, build_parser, main
 from minimoto.config import Config
 from minimoto.core.job import JobState
 from minimoto.wiring import Cloud
@@ -402,6 +403,18 @@ def test_completion_is_a_script_that_bash_takes(run: Run, tmp_path: Path) -> Non
     (tmp_path / "here" / "photos").mkdir()
     (tmp_path / "here" / "phone.txt").touch()
     assert complete("submit pho") == ["photos"]  # folders only
+
+
+def test_the_docs_name_every_command_and_option() -> None:
+    docs = (ROOT / "docs" / "client.md").read_text("utf-8")
+    commands = ("submit", "status", "list", "cancel", "fetch", "history", "completion")
+    parser = build_parser()
+    (commands_of,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    for command in commands:
+        assert f"`minimoto {command} " in docs
+        for action in commands_of.choices[command]._actions:
+            for option in set(action.option_strings) - {"-h", "--help", "--config", "--debug"}:
+                assert option in docs, f"docs/client.md does not name {command} {option}"
 
 
 @pytest.mark.parametrize("shell", ["zsh", "tcsh"])
