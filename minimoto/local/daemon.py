@@ -20,11 +20,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 from filelock import FileLock
 
 from minimoto.errors import CloudError, NotFound, UsageError
+from minimoto.local.node import LOG_BYTES, rotate
 from minimoto.local.settings import LocalSettings
 from minimoto.local.tree import kill, marked
 
@@ -90,12 +92,14 @@ def ensure_started(state: Path = STATE, settings: LocalSettings | None = None) -
 
     Raises:
         CloudError: it did not come up; with the end of its log.
-        UsageError: the state folder cannot be used.
+        UsageError: the state folder cannot be used, or it runs on another port than the one asked for.
     """
     state = _prepare(state)
     with FileLock(state / "start.lock"):
         daemon = find(state)
         if daemon is not None:
+            if settings and settings.port not in (0, urlsplit(daemon.url).port):
+                raise UsageError(f"the embedded AWS of {state} runs at {daemon.url}; stop it before it moves")
             return daemon.url
         return _start(state, _with_port(state, settings or LocalSettings()))
 
@@ -163,6 +167,7 @@ def _start(state: Path, settings: LocalSettings) -> str:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MINIMOTO_"))}
     package = str(Path(__file__).resolve().parents[2])
     env["PYTHONPATH"] = os.pathsep.join(p for p in (package, env.get("PYTHONPATH", "")) if p)
+    rotate(state / LOG, LOG_BYTES)
     with (state / LOG).open("ab") as log:
         begun = log.tell()
         process = subprocess.Popen(

@@ -16,12 +16,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+LOG_BYTES = 5_000_000
 
 
 class Node:
@@ -74,7 +76,7 @@ class Node:
     def _launch(self) -> None:
         if self._running and not self._overlap:
             return
-        _rotate(self._log, self._log_bytes)
+        rotate(self._log, self._log_bytes)
         with self._log.open("ab") as log:
             try:
                 process = subprocess.Popen(
@@ -119,13 +121,11 @@ class Node:
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    try:
+    with suppress(psutil.Error):  # gone, or somebody else's by now
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
 
 
-def _rotate(log: Path, most: int) -> None:
+def rotate(log: Path, most: int) -> None:
     """Moves a long log aside. It is copied and emptied, since running processes go on writing to this very file."""
     if log.exists() and log.stat().st_size > most:
         shutil.copyfile(log, log.with_name(f"{log.name}.1"))
@@ -149,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--every", type=float, default=5.0)
     parser.add_argument("--no-overlap", action="store_true")
     parser.add_argument("--log", type=Path, required=True)
-    parser.add_argument("--log-bytes", type=int, default=5_000_000)
+    parser.add_argument("--log-bytes", type=int, default=LOG_BYTES)
     parser.add_argument("--grace", type=float, default=5.0)
     parser.add_argument("command", nargs="+")
     args = parser.parse_args(argv)

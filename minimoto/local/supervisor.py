@@ -19,12 +19,14 @@ from minimoto.local import instances, usage
 from minimoto.local.gate import Gate
 from minimoto.local.instances import LocalInstance
 from minimoto.local.settings import LocalSettings
-from minimoto.local.tree import ProcessTree, environment, reap_adopted
+from minimoto.local.tree import OWN_END, ProcessTree, environment, reap_adopted
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.25
 """Seconds between two looks at the processes; changes through the API wake it at once."""
+KEPT_LOGS = 50
+"""Terminated machines whose logs are kept."""
 FAILED = "Server.InternalError: the processes of this machine have ended"
 INTERRUPTED = "Server.SpotInstanceTermination: Spot instance termination"
 
@@ -237,9 +239,16 @@ class Supervisor:
         if machine is None:
             # The disk of a terminated machine is gone; its log stays to be read.
             shutil.rmtree(self._folder(instance_id) / "data", ignore_errors=True)
+            self._forget_oldest()
         elif machine.state == "running" and not tree.ending:
             log.warning("%s: its processes have ended", instance_id)
             self._fail(machine, now)
+
+    def _forget_oldest(self) -> None:
+        """Keeps the logs of the machines that were there last."""
+        gone = [f for f in (self._state / "nodes").iterdir() if f.name not in self._trees and not (f / "data").exists()]
+        for folder in sorted(gone, key=lambda f: f.stat().st_mtime)[:-KEPT_LOGS]:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _fail(self, machine: LocalInstance, now: float) -> None:
         """First the status check fails, then the machine is stopped."""
@@ -258,7 +267,7 @@ class Supervisor:
             usage.forget_old()
 
     def _end_all(self, grace: float) -> None:
-        deadline = time.monotonic() + grace + 2.0
+        deadline = time.monotonic() + grace + 2 * OWN_END
         while any(tree.alive for tree in self._trees.values()) and time.monotonic() < deadline:
             for tree in self._trees.values():
                 tree.end(grace)

@@ -18,6 +18,9 @@ STATE_MARK = "MINIMOTO_LOCAL_STATE"
 """In the environment of every process of a machine: the state folder. What carries it is ours, nothing else is."""
 NODE_MARK = "MINIMOTO_NODE"
 
+OWN_END = 2.0
+"""Seconds that the tree's root has to end the rest by itself."""
+
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SHELL")
 
 
@@ -75,14 +78,14 @@ class ProcessTree:
         return found
 
     def end(self, grace: float) -> None:
-        """Ends the tree without waiting: SIGTERM first; called again after ``grace`` seconds, SIGKILL."""
+        """Ends the tree without waiting: SIGTERM first, upon which it has ``grace`` seconds; then SIGKILL."""
         now = time.monotonic()
         if self._ending is None:
             self._ending = now
             self.members()
             if self.alive:
                 self._process.terminate()
-        elif now > self._ending + grace and self.alive:
+        elif now > self._ending + grace + OWN_END and self.alive:
             kill(self.members())
 
     def bury(self) -> None:
@@ -101,7 +104,7 @@ class ProcessTree:
         for process in self.members():
             try:
                 used += sum(process.cpu_times()[:4])
-            except psutil.NoSuchProcess:
+            except psutil.Error:
                 continue
         now = time.monotonic()
         rate = max(0.0, used - self._used) / max(1e-3, now - self._measured)
@@ -135,7 +138,7 @@ def marked(state: str, node: str = "") -> list[psutil.Process]:
 def kill(processes: Iterable[psutil.Process]) -> None:
     """SIGKILL. psutil compares start times, so a number that was given to another process is left alone."""
     for process in processes:
-        with suppress(psutil.NoSuchProcess):
+        with suppress(psutil.Error):
             process.kill()
 
 

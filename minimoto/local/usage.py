@@ -11,8 +11,8 @@ from moto.cloudwatch.models import cloudwatch_backends
 from minimoto.local.instances import LocalInstance
 
 NAMESPACE = "AWS/EC2"
-KEPT = timedelta(minutes=30)
-"""Older datapoints are dropped: moto looks through all of them at every question."""
+KEPT = timedelta(hours=3)
+"""Older datapoints of whatever metric are dropped: moto looks through all of them at every question."""
 
 
 def publish(used: Mapping[LocalInstance, float], now: datetime | None = None) -> None:
@@ -39,11 +39,11 @@ def publish(used: Mapping[LocalInstance, float], now: datetime | None = None) ->
 
 
 def forget_old(now: datetime | None = None) -> None:
-    """Drops this module's datapoints that nobody asks for any more; hold the lock of ``monitoring``."""
+    """Drops datapoints that nobody asks for any more; hold the lock of ``monitoring``."""
     oldest = (now or datetime.now(UTC)) - KEPT
     for account in list(cloudwatch_backends.values()):
         for backend in list(account.values()):
-            backend.metric_data = [d for d in backend.metric_data if d.namespace != NAMESPACE or _when(d) >= oldest]
+            backend.metric_data = [d for d in backend.metric_data if _when(d) >= oldest]
 
 
 def _when(datum: Any) -> datetime:
