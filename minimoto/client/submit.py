@@ -69,11 +69,6 @@ class Prepared:
     attached: Mapping[str, Path]
     left_out: LeftOut
 
-    @property
-    def size(self) -> int:
-        """Bytes to send, at most."""
-        return sum(p.size for p in self.photos) + sum(path.stat().st_size for path in self.attached.values())
-
 
 @dataclass(frozen=True)
 class Submitted:
@@ -142,11 +137,7 @@ def submit(prepared: Prepared, cloud: Cloud, listener: Listener, *, records: Pat
             listener.note(f"continuing the unfinished upload of {job.id}")
         sent = Sent(0, len(items) + len(prepared.attached))
         if job.state is JobState.NOT_READY_TO_PROCESS:
-            try:
-                sent = _send(prepared, job, items, there, cloud, listener)
-            except CloudError as error:
-                hint = "" if record.problem else "; the same command again continues where this one stopped"
-                raise CloudError(f"{error}{hint}", code=error.code) from error
+            sent = _send(prepared, job, items, there, cloud, listener, resumable=not record.problem)
         job = dispatcher(cloud).apply(job, UploadFinished(len(items)))
         record.forget()
     if job.state is JobState.CANCELLED:
@@ -268,7 +259,14 @@ def _create(prepared: Prepared, record: UploadRecord, cloud: Cloud) -> Job:
 
 
 def _send(
-    prepared: Prepared, job: Job, items: Sequence[Item], there: Location | None, cloud: Cloud, listener: Listener
+    prepared: Prepared,
+    job: Job,
+    items: Sequence[Item],
+    there: Location | None,
+    cloud: Cloud,
+    listener: Listener,
+    *,
+    resumable: bool,
 ) -> Sent:
     files = [
         Sending(photo.path, manifest.photo(job, item.name), photo.size)
@@ -276,7 +274,11 @@ def _send(
     ]
     for name, path in prepared.attached.items():
         files.append(Sending(path, manifest.attachment(job, name), path.stat().st_size))
-    with listener.transfer("uploading", sum(file.size for file in files), len(files)) as moved:
-        sent = upload(files, cloud.store, there=there, side_by_side=max(1, cloud.config.uploads), moved=moved)
-    cloud.store.write(manifest.manifest(job), manifest.dump_items(items).encode())
+    try:
+        with listener.transfer("uploading", sum(file.size for file in files), len(files)) as moved:
+            sent = upload(files, cloud.store, there=there, side_by_side=cloud.config.uploads, moved=moved)
+        cloud.store.write(manifest.manifest(job), manifest.dump_items(items).encode())
+    except CloudError as error:
+        hint = "; the same command again continues where this one stopped" if resumable else ""
+        raise CloudError(f"{error}{hint}", code=error.code) from error
     return sent

@@ -124,18 +124,25 @@ def test_a_lost_connection_is_told_once_and_outlived(
     notes: list[str] = []
     get = cloud.jobs.get
 
-    def lost(id: str) -> Job:
+    def refuse(id: str) -> Job:
         raise CloudError("table jobs: could not connect")
 
-    def found() -> None:
+    def lose() -> None:
+        monkeypatch.setattr(cloud.jobs, "get", refuse)
+
+    def find() -> None:
         monkeypatch.setattr(cloud.jobs, "get", get)
+
+    def end() -> None:
+        find()
         Worker(cloud).work()
 
-    monkeypatch.setattr(cloud.jobs, "get", lost)
-    clock = Clock(lambda: None, lambda: None, found)
+    lose()
+    clock = Clock(lambda: None, lambda: None, find, lose, lambda: None, end)
     ended = wait(replace(cloud, clock=clock), job.id, lambda j, p: None, note=notes.append)
     assert ended.state is JobState.PROCESSING_SUCCESSFUL
-    assert notes == ["table jobs: could not connect; the job goes on, and so does this wait"]
+    # Once each time that it was lost.
+    assert notes == ["table jobs: could not connect; the job goes on, and so does this wait"] * 2
 
 
 def test_a_connection_lost_for_too_long_and_a_refusal_end_the_wait(
