@@ -93,10 +93,11 @@ def install_role(
         command = [*(_sudo(machine) if root else []), "bash", *script]
         with timed("install"):
             configured = [] if settings is None else ["--config", f"{there}/configure.ini"]
-            _script(machine, [*command, *configured], f"installing {role}")
-        with timed("verify"):
-            checked = _script(machine, [*command, "--check"], f"verifying {role}")
-    return (*steps, *_pieces(checked))
+            done = _script(machine, [*command, *configured], f"installing {role}")
+    pieces = _pieces(done)
+    if not pieces:
+        raise InstallFailed(f"{machine.name}: installing {role}: the script ended well, but looked at no piece")
+    return (*steps, *pieces)
 
 
 def find_source_tree(start: Path = Path(__file__).parents[1]) -> Path:
@@ -115,11 +116,11 @@ def find_source_tree(start: Path = Path(__file__).parents[1]) -> Path:
 
 
 def project_files(source_tree: Path) -> tuple[str, ...]:
-    """What is sent: the package and the scripts, tracked by git where there is git; no tests, settings or secrets."""
+    """What is sent: the package and the scripts, without what git ignores; no tests, no settings, no secrets."""
     names = {path.relative_to(source_tree).as_posix() for path in _wanted(source_tree) if path.is_file()}
-    tracked = _tracked(source_tree)
-    if tracked is not None:
-        names &= tracked
+    known = _not_ignored(source_tree)
+    if known is not None:
+        names &= known
     return tuple(sorted(name for name in names if not _left_out(name)))
 
 
@@ -149,18 +150,14 @@ def _left_out(name: str) -> bool:
     return "__pycache__" in parts or any(part.startswith(".") for part in parts) or _SECRET.search(name) is not None
 
 
-def _tracked(source_tree: Path) -> set[str] | None:
-    """Files that git tracks below the folder, or ``None`` where it is no checkout of its own."""
+def _not_ignored(source_tree: Path) -> set[str] | None:
+    """Files below the folder that git tracks or would track, or ``None`` where it is no checkout of its own."""
     if not (source_tree / ".git").exists():
         return None
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         done = subprocess.run(
-            ["git", "ls-files", "-z"],
-            cwd=source_tree,
-            capture_output=True,
-            check=True,
-            text=True,
-            timeout=SHORT_SECONDS,
+            command, cwd=source_tree, capture_output=True, check=True, text=True, timeout=SHORT_SECONDS
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -220,6 +217,6 @@ def _why(stderr: list[str]) -> str:
     return f"{step}: {said[-1].removeprefix(_SAYS)}" if step and said else ""
 
 
-def _pieces(checked: Completed) -> tuple[StepReport, ...]:
-    found = (_CHECK.fullmatch(line) for line in checked.lines)
+def _pieces(done: Completed) -> tuple[StepReport, ...]:
+    found = (_CHECK.fullmatch(line) for line in done.lines)
     return tuple(StepReport(f"check {m[1]}", float(m[2]), m[3] or "") for m in found if m)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from minimoto.install import pack
 
 from .sshd import Sshd, need_sshd
 
@@ -47,3 +50,13 @@ def idle_sshd(tmp_path: Path) -> Iterator[Sshd]:
 @pytest.fixture
 def sshd(idle_sshd: Sshd) -> Sshd:
     return idle_sshd.start()
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project as it is sent to a machine, in a folder that nobody edits meanwhile."""
+    folder = tmp_path_factory.mktemp("project")
+    pack(Path(__file__).parents[2], folder / "source.tar.gz")
+    with tarfile.open(folder / "source.tar.gz") as tar:
+        tar.extractall(folder / "source", filter="data")
+    return folder / "source"
