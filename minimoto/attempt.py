@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minimoto.advances import Advances, Done
 from minimoto.core import manifest
 from minimoto.core.events import TaskDone, TaskFailed, TaskStarted
 from minimoto.core.job import Job, JobState
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from minimoto.known_jobs import KnownJobs
     from minimoto.ports import Clock, Jobs, Message
     from minimoto.steps.base import Step
-
-AGAIN_SOON = 1.0
-"""Seconds until a task that is done, but whose job could not be advanced, is looked at again."""
 
 Checkpoint = Callable[[str], None]
 """Called with the name of each boundary that has been passed; for tests that kill there."""
@@ -84,6 +82,7 @@ class Attempts:
     sandbox: Sandbox
     files: TaskFiles
     deliveries: Deliveries
+    advances: Advances
     steps: Mapping[str, Step]
     checkpoint: Checkpoint
 
@@ -165,17 +164,8 @@ class Attempts:
         self.checkpoint("finished")
         # From here on the record says done: whatever fails, the message's redelivery goes on from there.
         self.heartbeat.drop()
-        job = self.known.latest(held.job)
-        try:
-            self.known.remember(self.dispatcher.apply(job, done_event(job, task, self.node)))
-        except (CloudError, Conflict, NotFound) as error:
-            held.log.warning("task done, job not advanced yet", error=str(error))
-            self.deliveries.give_back(held.message, AGAIN_SOON)
-            return Outcome.GIVEN_BACK
-        self.checkpoint("advanced")
-        self.deliveries.delete(held.message)
-        self.checkpoint("deleted")
         held.log.info("task done", seconds=round(seconds, 3), outputs=len(result.outputs), skipped=len(result.skipped))
+        self.advances.put(Done(held.job, done_event(held.job, task, self.node), held.message))
         return Outcome.DONE
 
     def _failed(self, held: Try, reason: str, wanted: bool) -> Outcome:

@@ -5,6 +5,7 @@ Used by client, service and watchdog alike, so that there is one way in which a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minimoto.core import message
@@ -38,9 +39,13 @@ class Dispatcher:
             NotFound: there is no such job.
             Conflict: the document kept changing under us.
         """
+        return self.apply_all(job, (event,))
+
+    def apply_all(self, job: str | Job, events: Sequence[Event]) -> Job:
+        """Applies events in their order by one write of the document; else as :meth:`apply`."""
         document = self.jobs.get(job) if isinstance(job, str) else job
         for _ in range(MOST_CONFLICTS):
-            changed, actions = advance(document, event, self.clock.now())
+            changed, actions = _advance_all(document, events, self.clock.now())
             if changed is not document:
                 try:
                     changed = self.jobs.save(changed)
@@ -50,7 +55,8 @@ class Dispatcher:
             for action in actions:
                 changed = self._act(changed, action)
             return changed
-        raise Conflict(f"job {document.id}: it kept changing while {type(event).__name__} was recorded")
+        names = ", ".join(sorted({type(event).__name__ for event in events}))
+        raise Conflict(f"job {document.id}: it kept changing while {names} was recorded")
 
     def _act(self, job: Job, action: Action) -> Job:
         if isinstance(action, Enqueue):
@@ -68,3 +74,11 @@ class Dispatcher:
         else:
             text = job.error
         self.topic.announce(f"minimoto: {job.name} {job.state}"[:100], f"{job.id}: {job.state}\n{text}\n")
+
+
+def _advance_all(job: Job, events: Sequence[Event], now: float) -> tuple[Job, list[Action]]:
+    actions: list[Action] = []
+    for event in events:
+        job, more = advance(job, event, now)
+        actions += more
+    return job, actions

@@ -6,6 +6,7 @@ before the message is refused.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from minimoto.core.job import Job
@@ -19,23 +20,27 @@ MOST = 32
 
 
 class KnownJobs:
-    """A few job documents, the oldest forgotten first."""
+    """A few job documents, the oldest forgotten first; safe for several threads."""
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
+        self._lock = threading.Lock()
         self._known: dict[str, Job] = {}
 
     def remember(self, job: Job) -> Job:
         """Keeps a document that was just read or written, and returns it."""
-        self._known.pop(job.id, None)
-        self._known[job.id] = job
-        if len(self._known) > MOST:
-            self._known.pop(next(iter(self._known)))
+        with self._lock:
+            before = self._known.pop(job.id, None)
+            # What another thread wrote meanwhile is newer than what this one read.
+            self._known[job.id] = job if before is None or before.version <= job.version else before
+            if len(self._known) > MOST:
+                self._known.pop(next(iter(self._known)))
         return job
 
     def forget(self, job: str) -> None:
         """The next look reads the document."""
-        self._known.pop(job, None)
+        with self._lock:
+            self._known.pop(job, None)
 
     def latest(self, job: Job) -> Job:
         """The newest document known of a job."""

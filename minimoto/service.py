@@ -44,6 +44,7 @@ class Setting:
         step_module: what the child process runs.
         checkpoint: called at each boundary of a message's way.
         debug: say more in the log.
+        poll: seconds of one long poll.
     """
 
     signals: bool = False
@@ -51,6 +52,7 @@ class Setting:
     step_module: str = MODULE
     checkpoint: Checkpoint = field(default=lambda _: None)
     debug: bool = False
+    poll: float = POLL
 
 
 def serve(cloud: Cloud, stop: Stop, setting: Setting | None = None) -> int | None:
@@ -90,6 +92,7 @@ class Service:
     def __init__(
         self, cloud: Cloud, stop: Stop, setting: Setting, slot: Slot, node: str, log: FilteringBoundLogger
     ) -> None:
+        from minimoto.advances import Advances
         from minimoto.deliveries import Deliveries
         from minimoto.dispatch import Dispatcher
         from minimoto.folder_request import FolderRequests
@@ -98,6 +101,7 @@ class Service:
 
         config = cloud.config
         self._cloud, self._config, self._stop, self._log = cloud, config, stop, log
+        self._setting = setting
         self._folder = slot.folder
         self._failures = 0
         work = slot.folder / "work"
@@ -109,17 +113,20 @@ class Service:
         self._files = TaskFiles(cloud.jobs, cloud.store)
         dispatcher = Dispatcher(cloud.jobs, cloud.queue, cloud.store, cloud.topic, cloud.clock)
         steps = setting.steps if setting.steps is not None else _steps()
+        known = KnownJobs(cloud.jobs)
+        self._advances = Advances(dispatcher, known, self._deliveries, setting.checkpoint, log)
         attempts = Attempts(
             node=node,
             folder=work,
             jobs=cloud.jobs,
             clock=cloud.clock,
             dispatcher=dispatcher,
-            known=KnownJobs(cloud.jobs),
+            known=known,
             heartbeat=self._heartbeat,
             sandbox=self._sandbox,
             files=self._files,
             deliveries=self._deliveries,
+            advances=self._advances,
             steps=steps,
             checkpoint=setting.checkpoint,
         )
@@ -131,6 +138,7 @@ class Service:
         self._log.info("service started")
         self._sandbox.start()
         self._deliveries.start()
+        self._advances.start()
         self._heartbeat.start()
         last: NodeState | None = None
         try:
@@ -149,6 +157,7 @@ class Service:
     def _end(self, last: NodeState | None) -> None:
         self._sandbox.close()
         self._files.close()
+        self._advances.close()
         self._deliveries.close()
         try:
             self._heartbeat.close(last)
@@ -182,7 +191,7 @@ class Service:
                 self._stop.wait(pause)
 
     def _receive(self, most: float) -> list[Message]:
-        return self._cloud.queue.receive(1, wait=min(POLL, most), visibility=self._config.lease)
+        return self._cloud.queue.receive(1, wait=min(self._setting.poll, most), visibility=self._config.lease)
 
     def _work(self, message: Message) -> Outcome:
         started = self._cloud.clock.monotonic()

@@ -40,8 +40,6 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryCloud:
     from minimoto.clock import SystemClock
 
     monkeypatch.setenv("MINIMOTO_NODE", "i-0test")
-    # What a stopped service waits for.
-    monkeypatch.setattr("minimoto.service.POLL", 1.0)
     settings = replace(
         SETTINGS,
         data_dir=str(tmp_path / "data"),
@@ -61,7 +59,7 @@ def serve_once(memory: MemoryCloud) -> Callable[..., int]:
 
     def run(stop: Stop | None = None, config: dict[str, Any] | None = None, **setting: Any) -> int:
         cloud = replace(memory, config=replace(memory.config, **(config or {})))
-        return serve(cloud, stop or Stop(), Setting(steps=FAULT_STEPS, step_module="fault_steps", **setting))
+        return serve(cloud, stop or Stop(), Setting(steps=FAULT_STEPS, step_module="fault_steps", poll=1.0, **setting))
 
     return run
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minimoto.advances import Advances
 from minimoto.attempt import Attempts, Outcome
 from minimoto.core.job import JobState, Location
 from minimoto.core.task import TaskKey
@@ -82,7 +83,9 @@ class Bench:
 
     def work_next(self) -> Outcome:
         (received,) = self.cloud.queue.receive()
-        return self.worker.work(received)
+        outcome = self.worker.work(received)
+        self.worker.attempts.advances.settle()
+        return outcome
 
     def buried(self) -> list[str]:
         dead = self.cloud.queue.dead()
@@ -98,6 +101,9 @@ def bench(clock_cloud: MemoryCloud, steps: Any, tmp_path: Path) -> Iterator[Benc
     files = TaskFiles(cloud.jobs, store)
     deliveries = Deliveries(cloud.queue, cloud.config.receive_limit, log)
     deliveries.start()
+    known = KnownJobs(cloud.jobs)
+    advances = Advances(dispatcher(cloud), known, deliveries, lambda name: None, log)
+    advances.start()
     sandbox = CopyingSandbox()
     folder = tmp_path / "work"
     folder.mkdir()
@@ -107,18 +113,20 @@ def bench(clock_cloud: MemoryCloud, steps: Any, tmp_path: Path) -> Iterator[Benc
         jobs=cloud.jobs,
         clock=cloud.clock,
         dispatcher=dispatcher(cloud),
-        known=KnownJobs(cloud.jobs),
+        known=known,
         heartbeat=Heartbeat(
             cloud.queue, cloud.jobs, cloud.nodes, cloud.clock, Pulse("i-0test", 0, 20.0, 120.0), stop, log
         ),
         sandbox=sandbox,  # type: ignore[arg-type]
         files=files,
         deliveries=deliveries,
+        advances=advances,
         steps=steps,
         checkpoint=lambda name: None,
     )
     requests = FolderRequests(cloud.jobs, store, dispatcher(cloud), cloud.clock, cloud.config, steps)
     yield Bench(cloud, Worker("i-0test/0", 120.0, attempts, requests, log), sandbox, store)
+    advances.close()
     deliveries.close()
     files.close()
     assert threading.active_count() < 50
