@@ -27,17 +27,23 @@ if TYPE_CHECKING:
 IMAGE = "ami-12c6146b"
 """One of those that moto knows."""
 
-for _variable in [name for name in os.environ if name.startswith(("AWS_", "MINIMOTO_")) or name.endswith("_PROXY")]:
-    # Nothing of the caller's account or settings may take part in a test.
-    del os.environ[_variable]
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--aws-deployment",
-        metavar="NAME",
-        help="run the contract suite on the deployment in this configure.ini as well: a real account, real cost",
+        metavar="FILE",
+        help="run the contract suite on the deployment of this configure.ini too: a real account, real (small) cost; "
+        "its queues must be empty",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--aws-deployment"):
+        return
+    # Nothing of the caller's account or settings may take part in a test.
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "MINIMOTO_")) or name.upper().endswith("_PROXY"):
+            del os.environ[name]
 
 
 @pytest.fixture(autouse=True, scope="session")
