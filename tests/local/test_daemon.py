@@ -79,6 +79,14 @@ def test_a_killed_daemon_takes_its_machines_along_and_the_next_begins_afresh(sta
     assert list((state / "nodes").glob("*")) == []
 
 
+def test_a_running_one_does_not_move(state: Path) -> None:
+    url = daemon.ensure_started(state)
+    port = int(url.rpartition(":")[2])
+    assert daemon.ensure_started(state, LocalSettings(port=port)) == url
+    with pytest.raises(UsageError, match="stop it before it moves"):
+        daemon.ensure_started(state, LocalSettings(port=port + 1))
+
+
 @pytest.mark.fault
 def test_a_start_sweeps_up_what_outlived_daemon_and_machine(state: Path, tmp_path: Path) -> None:
     laboratory = Laboratory(daemon.ensure_started(state, settings(tmp_path)), state)
@@ -117,8 +125,8 @@ def test_reset_forgets_and_goes_on(state: Path, tmp_path: Path) -> None:
     laboratory.up(laboratory.launch())
 
 
-def test_large_objects_are_on_disk_and_go_with_them(state: Path) -> None:
-    s3 = Laboratory(daemon.ensure_started(state), state).client("s3")
+def test_large_objects_are_on_disk_and_go_with_them(laboratory: Laboratory) -> None:
+    s3, state = laboratory.client("s3"), laboratory.state
     s3.create_bucket(Bucket="photos")
     for number in range(3):
         s3.put_object(Bucket="photos", Key=str(number), Body=b"%d" % number * 100_000)
@@ -129,12 +137,11 @@ def test_large_objects_are_on_disk_and_go_with_them(state: Path) -> None:
     until(lambda: len(list((state / "objects").iterdir())) == 2)
 
 
-def test_waiting_costs_no_processor_time(state: Path) -> None:
+def test_waiting_costs_no_processor_time(laboratory: Laboratory) -> None:
     """Eight receives wait for two seconds."""
-    laboratory = Laboratory(daemon.ensure_started(state), state)
     sqs = laboratory.client("sqs")
     url = sqs.create_queue(QueueName="empty")["QueueUrl"]
-    process = daemon.require(state).process
+    process = daemon.require(laboratory.state).process
     with ThreadPoolExecutor(8) as pool:
         assert "Messages" not in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=0)
         before = sum(process.cpu_times()[:2])
