@@ -34,6 +34,7 @@ class Node:
         progress: seconds since the busy slot that is slowest to do so made progress; ``None``: unknown or idle.
         failures: tries failed one after another, at the worst slot.
         fenced: it took itself out.
+        unable: why it takes no work although it could, such as a full disk; empty: it does.
         leaving: a slot reports that it drains, whoever asked for it.
         finished: every slot reports that it drains and holds nothing.
         draining: the watchdog asked it to drain.
@@ -54,6 +55,7 @@ class Node:
     progress: float | None = None
     failures: int = 0
     fenced: bool = False
+    unable: str = ""
     leaving: bool = False
     finished: bool = False
     draining: bool = False
@@ -77,8 +79,8 @@ class Node:
 
     @property
     def counts(self) -> bool:
-        """Whether it is, or soon will be, capacity: up, and neither drained nor fenced nor dead."""
-        return self.up and not (self.draining or self.leaving or self.fenced or self.strikes >= 2)
+        """Whether it is, or soon will be, capacity: up, able, and neither drained nor fenced nor dead."""
+        return self.up and not (self.draining or self.leaving or self.fenced or self.unable or self.strikes >= 2)
 
     @property
     def condition(self) -> str:
@@ -95,6 +97,8 @@ class Node:
             return "booting"
         if self.strikes:
             return "suspect"
+        if self.unable:
+            return "unable"
         return "busy" if self.busy else "idle"
 
 
@@ -283,7 +287,7 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
     staying = replace(view, nodes=tuple(node for node in view.nodes if node.id not in ended))
     shut = _budget_shut(staying, policy.limits)
     wish = _shut_down(staying, policy.limits) if shut else policy.wish(staying, dead, now)
-    drains = _drains(staying, wish)
+    drains = _drains(staying, wish, policy.limits, now)
     granted, limited = grant(staying, policy.limits, wish.launch, now)
     reason = "; ".join([*(f"{end.node} {end.reason}" for end in ends), wish.reason, *([limited] if limited else [])])
     launch = (Launch(granted, wish.reason, view.token),) if granted else ()
@@ -348,12 +352,18 @@ def _drained(view: View, dead: Mapping[str, str]) -> Sequence[Terminate]:
     ]
 
 
-def _drains(view: View, wish: Wish) -> Sequence[Drain]:
+def _drains(view: View, wish: Wish, limits: Limits, now: float) -> Sequence[Drain]:
+    """What the policy wished for, and the nodes that are of no use: they make room for others."""
     nodes = {node.id: node for node in view.nodes or () if node.up and not node.draining}
     wished = [nodes[id] for id in wish.drain if id in nodes]
     drains = {node.id: wish.reason for node in wished if wish.firm or not node.busy}
     fenced = {id: "took itself out after failing task after task" for id, node in nodes.items() if node.fenced}
-    return [Drain(id, reason) for id, reason in (fenced | drains).items()]
+    useless = {id: f"takes no work: {n.unable}" for id, n in nodes.items() if n.unable and _idle(n, limits, now)}
+    return [Drain(id, reason) for id, reason in (useless | fenced | drains).items()]
+
+
+def _idle(node: Node, limits: Limits, now: float) -> bool:
+    return not node.busy and node.idle_since is not None and now - node.idle_since >= limits.cooldown
 
 
 def _launch_backoff(view: View, limits: Limits, now: float) -> float:

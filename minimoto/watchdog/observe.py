@@ -111,6 +111,7 @@ def _node(instance: Instance, reports: list[NodeReport], cpu: float | None, now:
         progress=max((now - slot.progressed for slot in busy if slot.task and slot.progressed), default=None),
         failures=max((slot.failures for slot in slots), default=0),
         fenced=any(slot.state is NodeState.FENCED for slot in slots),
+        unable=next((slot.note for slot in slots if slot.note), "") if all(slot.note for slot in slots) else "",
         leaving=any(slot.state is NodeState.DRAINING for slot in slots),
         finished=bool(slots) and not busy and all(s.state in (NodeState.DRAINING, NodeState.FENCED) for s in slots),
         idle_since=worked if slots and not busy and worked else None,

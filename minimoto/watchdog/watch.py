@@ -99,7 +99,7 @@ def _row(node: Node, picture: Picture) -> list[RenderableType]:
     from rich.text import Text
 
     tasks = [r.task for r in picture.seen.reports or () if r.node == node.id and r.task]
-    doing = ", ".join(tasks) or node.symptom or picture.memory.draining.get(node.id, "")
+    doing = ", ".join(tasks) or node.symptom or node.unable or picture.memory.draining.get(node.id, "")
     return [
         node.id,
         Text(node.condition, _COLOURS.get(node.condition, "red")),

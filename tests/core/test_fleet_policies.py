@@ -133,6 +133,10 @@ TARGET = [
     (queue(idle("a", draining=True, finished=False), idle("b")), [], "steady"),
     (queue(busy("a", draining=True), idle("b"), in_flight=1), [], "steady"),
     (queue(idle("a", leaving=True, finished=True), idle("b")), [], "steady"),
+    # A node that takes no work is no capacity; once it has been idle for the cooldown it makes room.
+    (queue(idle("a", 10, unable="the disk is full"), visible=5), ["launch 1"], "launch"),
+    (queue(idle("a", unable="the disk is full"), visible=5), ["drain a", "launch 1"], "launch"),
+    (queue(busy("b", unable="the disk is full"), idle("a"), in_flight=1), [], "steady"),
     # Nodes that die at birth, one after another, are not launched for ever.
     (queue(visible=5, stillborn=2, last_stillborn=NOW - 200), [], "limit"),
     (queue(visible=5, stillborn=2, last_stillborn=NOW - 241), ["launch 1"], "launch"),
@@ -161,7 +165,7 @@ MONEY = {"price_per_hour": 1.0, "seconds_per_task": 30.0}
     ("view", "actions", "rule", "says"),
     [
         # A node that is launched costs its boot and its end at least: 420 s, $0.117.
-        (queue(spent_today=9.88, **MONEY), ["launch 1"], "min", "at least"),
+        (queue(spent_today=9.88, **MONEY), ["launch 1"], "min", "at least 1 node, there are 0"),
         (queue(spent_today=9.89, **MONEY), [], "limit", "$9.89 of today's $10.00 are spent"),
         (queue(idle(), visible=900, spent_today=9.5, **MONEY), ["launch 3"], "launch", "149 more wanted, 3 started"),
         (queue(busy(), in_flight=1, spent_today=9.91, **MONEY), [], "steady", "enough"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from fleet_views import NOW, limits, views
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minimoto.core.fleet import GONE, Decision, Drain, Launch, Limits, Node, Policy, Terminate, View, decide
+from minimoto.core.fleet import GONE, Decision, Drain, Launch, Limits, Node, Policy, Terminate, View, Wish, decide
 from minimoto.core.policies import POLICIES, choose
 
 policies = st.builds(choose, st.sampled_from(sorted(POLICIES)), limits, st.none() | st.none() | st.integers(0, 10))
@@ -47,7 +48,7 @@ def test_no_node_that_works_is_ended_unless_it_is_dead(view: View, policy: Polic
 
 @given(views, limits, st.sampled_from(sorted(POLICIES)))
 def test_only_idle_nodes_are_scaled_in(view: View, limits: Limits, name: str) -> None:
-    view = replace(view, budget_shut=False, nodes=tuple(replace(n, fenced=False) for n in view.nodes or ()))
+    view = replace(view, budget_shut=False, nodes=tuple(replace(n, fenced=False, unable="") for n in view.nodes or ()))
     decision = decide(view, choose(name, replace(limits, budget_per_day=0)), NOW)
     nodes = {node.id: node for node in view.nodes or ()}
     drained = [nodes[action.node] for action in decision.actions if isinstance(action, Drain)]
@@ -66,7 +67,7 @@ def test_nothing_is_done_on_a_guess(view: View, policy: Policy) -> None:
 
 @given(views, limits, st.sampled_from(sorted(POLICIES)), st.sampled_from(["visible", "in_flight"]))
 def test_without_the_counts_the_load_changes_nothing(view: View, limits: Limits, name: str, missing: str) -> None:
-    view = replace(view, budget_shut=False, nodes=tuple(replace(n, fenced=False) for n in view.nodes or ()))
+    view = replace(view, budget_shut=False, nodes=tuple(replace(n, fenced=False, unable="") for n in view.nodes or ()))
     policy = choose(name, replace(limits, budget_per_day=0))
     blind = decide(replace(view, **{missing: None}), policy, NOW)
     nothing = replace(view, visible=0, in_flight=0, delayed=0)
@@ -94,7 +95,7 @@ def _drains(decision: Decision) -> int:
 def test_a_draining_node_is_not_counted(view: View, limits: Limits) -> None:
     """The decision is the same, the bound on machines aside, whether or not a draining node is there."""
     roomy = replace(limits, max_nodes=10_000, budget_per_day=0)
-    nodes = tuple(replace(node, fenced=False) for node in view.nodes or ())
+    nodes = tuple(replace(node, fenced=False, unable="") for node in view.nodes or ())
     extra = Node("leaving", launched=NOW - 9, reported=True, heartbeat=1, slots=4, draining=True, idle_since=NOW - 9)
     view = replace(view, nodes=nodes, budget_shut=False)
     with_it = replace(view, nodes=(*nodes, extra))
@@ -110,7 +111,17 @@ def test_a_constant_view_makes_no_flapping(view: View, limits: Limits, step: int
     Nothing is launched once something was drained; in a fleet of like nodes nothing is drained after a launch either.
     """
     calm = tuple(
-        replace(n, strikes=0, symptom="", fenced=False, leaving=False, draining=False, state="running", healthy=None)
+        replace(
+            n,
+            strikes=0,
+            symptom="",
+            fenced=False,
+            unable="",
+            leaving=False,
+            draining=False,
+            state="running",
+            healthy=None,
+        )
         for n in view.nodes or ()
     )
     if alike:
@@ -195,3 +206,29 @@ def test_a_day_under_load_stays_within_its_budget(task: float) -> None:
     assert spent <= 25.0
     assert spent > 20.0
     assert not nodes
+
+
+class Reckless:
+    """A policy that wishes for everything at once."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+
+    def dead(self, view: View) -> dict[str, str]:
+        return {}
+
+    def wish(self, view: View, dead: Mapping[str, str], now: float) -> Wish:
+        return Wish("all", "everything", launch=10**6, drain=tuple(node.id for node in view.nodes or ()))
+
+
+@given(views, limits)
+def test_no_policy_can_pass_the_limits(view: View, limits: Limits) -> None:
+    """Every wish is granted within the limits: bounds, budget, and nothing that works is drained, let alone ended."""
+    view = replace(view, budget_shut=False, nodes=tuple(replace(n, fenced=False) for n in view.nodes or ()))
+    decision = decide(view, Reckless(replace(limits, budget_per_day=0)), NOW)
+    busy = {node.id for node in view.nodes or () if node.busy}
+    assert not [a for a in decision.actions if not isinstance(a, Launch) and a.node in busy]
+    then = [node for node in after(view, decision).nodes or () if node.state not in GONE]
+    assert not decision.launches or len(then) == limits.max_nodes
+    broke = decide(replace(view, price_per_hour=None), Reckless(replace(limits, budget_per_day=1)), NOW)
+    assert not broke.launches

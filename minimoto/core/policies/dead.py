@@ -12,7 +12,7 @@ LEAST_BIRTH = 60.0
 
 STALL_SECONDS = 900.0
 STALL_TASKS = 5.0
-"""So does a busy node without progress for a quarter of an hour and for five tasks' time: services end hangs earlier."""
+"""So does a busy node without progress for a quarter of an hour and five tasks' time: services end hangs earlier."""
 
 DEADLY_STRIKES = 2
 

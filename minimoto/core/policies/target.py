@@ -75,7 +75,7 @@ class Target:
         if demand is None:
             reason = "the queue's counts are missing: nothing is scaled on a guess"
             if missing > 0:
-                return Wish("min", f"{self.limits.min_nodes} nodes at least; {reason}", launch=missing)
+                return Wish("min", f"at least {_count(self.limits.min_nodes, 'node')}; {reason}", launch=missing)
             return Wish("hold", reason)
         more = needed(demand, view.counted, now)
         if max(more, missing) > 0:
@@ -164,7 +164,7 @@ def _horizon(view: View, limits: Limits, each: float, now: float) -> tuple[float
 def _out(demand: Demand, view: View, limits: Limits, more: int, for_minimum: bool) -> Wish:
     counted = view.counted
     if for_minimum:
-        return Wish("min", f"{limits.min_nodes} nodes at least, there are {len(counted)}", launch=more)
+        return Wish("min", f"at least {_count(limits.min_nodes, 'node')}, there are {len(counted)}", launch=more)
     booting = sum(node.booting for node in counted)
     reason = (
         f"{_backlog(demand)} take {demand.work:.0f} s of work: {demand.why} that needs "
