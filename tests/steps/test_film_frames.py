@@ -8,7 +8,7 @@ from pathlib import Path
 import film_probe as probe
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -70,6 +70,7 @@ def test_the_movement_goes_on_evenly_in_the_decoded_film(tmp_path: Path) -> None
         assert np.abs(np.diff(steps, axis=0)).max() < 0.1
 
 
+@settings(deadline=None)
 @given(st.integers(0, 50), st.integers(0, 1000), st.floats(0, 1))
 def test_a_view_never_leaves_its_canvas(slide: int, seed: int, at: float) -> None:
     view = path(slide, seed).view(at, CANVAS, FRAME)
@@ -80,6 +81,7 @@ def test_a_view_never_leaves_its_canvas(slide: int, seed: int, at: float) -> Non
     assert 1.05 <= view.scale <= ZOOM
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_the_easing_rises_and_never_rests(a: float, b: float) -> None:
     low, high = sorted((a, b))

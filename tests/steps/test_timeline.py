@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minimoto.core.timeline import Moment, Timing, duration, frame_count, moments, timing, title_level
@@ -22,12 +22,14 @@ def film(slides: int, rhythm: Timing) -> list[Moment]:
     return [moment for slide in range(slides) for moment in moments(slide, rhythm, last=slide == slides - 1)]
 
 
+@settings(deadline=None)
 @given(timings(), st.integers(1, 6))
 def test_frames_are_counted_without_gap_or_overlap(rhythm: Timing, slides: int) -> None:
     made = film(slides, rhythm)
     assert [moment.frame for moment in made] == list(range(frame_count(slides, rhythm)))
 
 
+@settings(deadline=None)
 @given(timings(), st.integers(1, 6))
 def test_every_slide_is_on_screen_for_its_time_and_moves_evenly(rhythm: Timing, slides: int) -> None:
     for slide in range(slides):
@@ -37,6 +39,7 @@ def test_every_slide_is_on_screen_for_its_time_and_moves_evenly(rhythm: Timing, 
         assert path == pytest.approx([n / max(1, rhythm.slide - 1) for n in range(rhythm.slide)])
 
 
+@settings(deadline=None)
 @given(timings(), st.integers(2, 6))
 def test_a_transition_never_begins_or_ends_with_a_jump(rhythm: Timing, slides: int) -> None:
     for slide in range(slides - 1):
@@ -58,6 +61,7 @@ def test_impossible_timings_are_refused(slide: int, transition: int) -> None:
         Timing(Fraction(30), slide, transition)
 
 
+@settings(deadline=None)
 @given(timings())
 def test_a_title_is_gone_before_its_slide_leaves(rhythm: Timing) -> None:
     levels = [title_level(local, rhythm) for local in range(rhythm.slide)]
