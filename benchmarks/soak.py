@@ -66,7 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kill-every", type=float, default=3.0, help="mean seconds between two SIGKILLs")
     parser.add_argument("--minutes", type=float, default=30.0, help="a job that has not ended by then is stuck")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="keep everything, logs of the machines included, in this empty folder")
     args = parser.parse_args(argv)
+    if args.folder:
+        args.folder.mkdir(parents=True)
+        return Soak(args.folder.resolve(), args).run()
     with tempfile.TemporaryDirectory(prefix="minimoto-soak-") as folder:
         return Soak(Path(folder), args).run()
 
@@ -88,6 +92,7 @@ class Soak:
 
     def run(self) -> int:
         """Everything, from an empty folder to the verdict."""
+        from minimoto.local import control, imds
         from minimoto.local.server import start
         from minimoto.local.settings import LocalSettings
         from minimoto.local.supervisor import Supervisor
@@ -97,6 +102,8 @@ class Soak:
         server.gate.app = aws
         fast = LocalSettings(boot_seconds=0.2, cron_seconds=1.0, impaired_seconds=0.5, grace_seconds=1.0)
         supervisor = Supervisor(server.gate, server.url, self.folder, fast)
+        server.gate.route(imds.PREFIX, imds.Imds(server.gate, supervisor.notice))
+        server.gate.route(control.PREFIX, control.Control(server, supervisor))
         supervisor.start()
         try:
             self._set_up(server.url)
@@ -114,7 +121,6 @@ class Soak:
             name="soak",
             endpoint_url=url,
             log_file=str(self.folder / "minimoto.log"),
-            key_file=str(self.folder / "key"),
             lease=6.0,
             heartbeat=1.0,
             quiet=20.0,

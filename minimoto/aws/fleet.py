@@ -163,7 +163,7 @@ class Ec2Fleet:
         """All that are wanted, or as many of them as can be had; else why there is none."""
         refusal: CloudError | None = None
         for least in dict.fromkeys((wanted, 1)):
-            request = run_request(self._config, offer, least, wanted, token)
+            request = run_request(self._config, self._template, offer, least, wanted, token)
             try:
                 with aws_call(f"launching {wanted} {offer}"):
                     return [
@@ -175,6 +175,19 @@ class Ec2Fleet:
                 refusal = error
         return [], refusal
 
+    @cached_property
+    def _template(self) -> str:
+        """The launch template's id. A machine that is older than the template finds it by its tag."""
+        if self._config.launch_template:
+            return self._config.launch_template
+        with aws_call(f"launch template of {self._config.name}: looking"):
+            found = self._ec2.describe_launch_templates(
+                Filters=[{"Name": f"tag:{DEPLOYMENT_TAG}", "Values": [self._config.name]}]
+            )["LaunchTemplates"]
+        if not found:
+            raise ConfigError(f"deployment {self._config.name} has no launch template: run minimoto_setup.py first")
+        return str(found[0]["LaunchTemplateId"])
+
     def _zones(self) -> Iterable[str]:
         """Zones in which the account has a default subnet."""
         with aws_call("zones: looking"):
@@ -184,14 +197,12 @@ class Ec2Fleet:
             return sorted({subnet["AvailabilityZone"] for page in pages for subnet in page["Subnets"]})
 
 
-def run_request(config: Config, offer: Offer, least: int, most: int, token: str) -> dict[str, Any]:
-    """The arguments of ``run_instances`` for ``least`` to ``most`` machines."""
-    if not config.launch_template:
-        raise ConfigError("[EC2] launch_template is not set: run minimoto_setup.py first")
+def run_request(config: Config, template: str, offer: Offer, least: int, most: int, token: str) -> dict[str, Any]:
+    """The arguments of ``run_instances`` for ``least`` to ``most`` machines from a launch template."""
     ours = {DEPLOYMENT_TAG: config.name, ROLE_TAG: SERVICE}
     named = {"Name": config.service_identity} if config.service_identity else {}
     request: dict[str, Any] = {
-        "LaunchTemplate": {"LaunchTemplateId": config.launch_template, "Version": "$Default"},
+        "LaunchTemplate": {"LaunchTemplateId": template, "Version": "$Default"},
         "InstanceType": offer.type,
         "MinCount": least,
         "MaxCount": most,

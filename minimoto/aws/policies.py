@@ -187,6 +187,7 @@ def _seeing_the_fleet() -> list[Document]:
             [
                 "ec2:DescribeInstances",
                 "ec2:DescribeInstanceStatus",
+                "ec2:DescribeLaunchTemplates",
                 "ec2:DescribeSubnets",
                 "cloudwatch:GetMetricData",
             ],
