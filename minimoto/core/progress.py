@@ -65,9 +65,10 @@ def job_progress(job: Job, tasks: Sequence[Task], now: float, seconds_per_item: 
     """
     stages: list[StageProgress] = []
     items = job.photos
+    now = job.updated if job.state.final else now
     for index, stage in enumerate(job.stages):
         running = job.running is not None and index == job.stage
-        shown = _stage(stage, items, tasks if running else (), now, running)
+        shown = _stage(stage, items, tasks if running else (), now, _began(job, index, tasks if running else ()))
         stages.append(shown)
         items = stage.outputs if stage.finished is not None else max(0, items - stage.skipped)
     weights = [max(1e-6, each * max(1, s.items)) for each, s in zip(seconds_per_item, stages, strict=True)]
@@ -78,17 +79,15 @@ def job_progress(job: Job, tasks: Sequence[Task], now: float, seconds_per_item: 
     return JobProgress(tuple(stages), min(fraction, 1.0), _eta(job, stages, weights))
 
 
-def _stage(stage: Stage, items: int, tasks: Sequence[Task], now: float, running: bool) -> StageProgress:
+def _stage(stage: Stage, items: int, tasks: Sequence[Task], now: float, began: float | None) -> StageProgress:
     if stage.finished is not None:
-        begun = stage.finished if stage.started is None else stage.started
-        return StageProgress(stage.step, "done", items, items, 1.0, stage.finished - begun)
+        return StageProgress(stage.step, "done", items, items, 1.0, stage.finished - (began or stage.finished))
     if not stage.tasks:
         return StageProgress(stage.step, "waiting", items, 0, 0.0)
     at_work = [t for t in tasks if t.state is TaskState.RUNNING and t.key.task not in stage.done]
     partly = {t.key.task: min(1.0, max(0.0, t.progress)) for t in at_work}
     sizes = [_shard_length(items, stage.tasks, task) for task in range(stage.tasks)]
     worked = sum(size * (1.0 if t in stage.done else partly.get(t, 0.0)) for t, size in enumerate(sizes))
-    began = _began(tasks)
     return StageProgress(
         step=stage.step,
         state="running" if began is not None or stage.done else "waiting",
@@ -96,7 +95,7 @@ def _stage(stage: Stage, items: int, tasks: Sequence[Task], now: float, running:
         # The epsilon undoes what 3 * (1 / 3) loses.
         done=int(worked + 1e-6),
         fraction=worked / max(1, sum(sizes)),
-        seconds=None if began is None or not running else max(0.0, now - began),
+        seconds=None if began is None else max(0.0, now - began),
         workers=len(at_work),
         note=next((t.note for t in at_work if t.note), "") if len(at_work) == 1 else "",
     )
@@ -109,9 +108,14 @@ def _shard_length(items: int, tasks: int, task: int) -> int:
     return stop - start
 
 
-def _began(tasks: Sequence[Task]) -> float | None:
-    """When work on the stage began: before that, it waited for a machine, which tells nothing about its pace."""
-    return min((entry.at for task in tasks for entry in task.events if entry.what == "claimed"), default=None)
+def _began(job: Job, index: int, tasks: Sequence[Task]) -> float | None:
+    """When work on a stage began: before that it waited in the queue, which tells nothing about its pace."""
+    claimed = [entry.at for task in tasks for entry in task.events if entry.what == "claimed"]
+    if claimed:
+        return min(claimed)
+    # Of a stage whose tasks were not asked for, the history tells it for the first one, where most of the waiting is.
+    first = [entry.at for entry in job.history if entry.what == "processing" and entry.stage == index]
+    return first[0] if first else job.stages[index].started if job.stages[index].finished is not None else None
 
 
 def _eta(job: Job, stages: Sequence[StageProgress], weights: Sequence[float]) -> float | None:

@@ -53,7 +53,7 @@ def state_text(state: JobState) -> str:
 
 _STATES = {
     JobState.NOT_READY_TO_PROCESS: "uploading",
-    JobState.READY_TO_PROCESS: "waiting for a machine",
+    JobState.READY_TO_PROCESS: "waiting in the queue",
     JobState.BEING_PROCESSED: "being processed",
     JobState.PROCESSING_SUCCESSFUL: "done",
     JobState.PROCESSING_FAILED: "failed",

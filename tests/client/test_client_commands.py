@@ -221,7 +221,7 @@ def test_ctrl_c_while_waiting_leaves_the_job_running(
     run: Run, cloud: Cloud, folder: MakeFolder, environ: dict[str, str]
 ) -> None:
     process = _start(environ, *CLIENT, str(folder(1)), "--wait")
-    told = _read_until(process, "waiting for a machine")
+    told = _read_until(process, "waiting in the queue")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     (job,) = cloud.jobs.recent()
@@ -318,16 +318,16 @@ def test_following_a_job(call: Run, cloud: Cloud, folder: MakeFolder) -> None:
     assert "--all shows those of everybody" in listed.stderr
     table = lines(call("list", "--all").stdout)
     assert table[0].split() == ["job", "state", "photos", "age", "owner", "pipeline"]
-    assert re.fullmatch(rf"{job.id}  waiting for a machine  2 +\d+ s +ana@laptop  video", table[1])
+    assert re.fullmatch(rf"{job.id}  waiting in the queue  2 +\d+ s +ana@laptop  video", table[1])
     assert json.loads(call("list", "--all", "--json").stdout)["jobs"][0]["job"] == job.id
 
     status = call("status", "trip").stdout
-    assert re.search(r"^state +waiting for a machine$", status, re.MULTILINE)
+    assert re.search(r"^state +waiting in the queue$", status, re.MULTILINE)
     assert json.loads(call("status", "trip", "--json").stdout)["stages"][0]["inputs"] == 2
 
     early = call("fetch", "trip")
     assert (early.returncode, early.stdout) == (1, "")
-    assert "no result yet (waiting for a machine)" in early.stderr
+    assert "no result yet (waiting in the queue)" in early.stderr
 
     Worker(cloud).work()
     assert re.search(r"^state +done$", call("status", "trip").stdout, re.MULTILINE)

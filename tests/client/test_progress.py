@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minimoto.core.events import Enqueued, TaskDone, TaskStarted, UploadFinished
+from minimoto.core.events import CancelRequested, Enqueued, TaskDone, TaskStarted, UploadFinished
 from minimoto.core.job import Entry, Job, JobState, Location, Stage
 from minimoto.core.lifecycle import advance
 from minimoto.core.progress import job_progress
@@ -96,6 +96,21 @@ def test_waiting_for_a_machine_is_no_part_of_the_pace() -> None:
     job = after(new(VIDEO), 100.0)
     progress = job_progress(job, [running(0, 0.5, since=400.0)], 410.0, (3.0,))
     assert progress.eta == pytest.approx(10.0)
+
+
+def test_nor_is_it_part_of_what_a_finished_stage_took() -> None:
+    job = new(FIT, VIDEO)
+    for task in range(4):
+        job, _ = advance(job, TaskStarted(0, task), 500.0 + task)
+        job, _ = advance(job, TaskDone(0, task, 10), 502.0 + task)
+    stage = job_progress(job, [], 510.0, SECONDS).stages[0]
+    assert (stage.state, stage.seconds) == ("done", 5.0)
+
+
+def test_a_job_that_ended_early_still_tells_how_far_it_came() -> None:
+    job = advance(after(new(FIT, VIDEO), 110.0, 0, 1), CancelRequested("ana"), 130.0)[0]
+    progress = job_progress(job, [], 140.0, SECONDS)
+    assert (progress.stages[0].done, progress.stages[0].seconds, progress.eta) == (20, 20.0, None)
 
 
 def test_a_successful_job_is_all_done() -> None:
