@@ -17,8 +17,8 @@ from minimoto.core.retry import backoff, may_retry
 from minimoto.core.task import Skipped, Task, TaskKey, TaskResult
 from minimoto.errors import CloudError, Conflict, LeaseLost, NotFound, StepFailed
 from minimoto.heartbeat import Heartbeat, Held, Stopped, Why
-from minimoto.sandbox import Answer, Limits, Request, Sandbox, empty
-from minimoto.task_files import DiskFull, Local, TaskFiles
+from minimoto.sandbox import Answer, Limits, Request, Sandbox, clear
+from minimoto.task_files import PARTS, DiskFull, Local, TaskFiles
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -69,7 +69,7 @@ class Attempts:
 
     Parameters:
         node: who this is, for the job's history.
-        folder: where the files of a task lie; emptied after each.
+        folder: where the files of a task lie, in the folders ``PARTS``; emptied after each.
     """
 
     node: str
@@ -103,7 +103,7 @@ class Attempts:
             return self._release(held, str(error), backoff(held.message.received, random.random()))
         finally:
             self.heartbeat.drop()
-            empty(self.folder)
+            clear(self.folder, PARTS)
 
     def _run(self, held: Try) -> TaskResult:
         job = self._begin(held)

@@ -6,6 +6,7 @@ One thread for the whole life of the service. The worker reads its findings thro
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -72,10 +73,22 @@ class Held:
 
 
 class Heartbeat:
-    """Beats in a thread from :meth:`start` to :meth:`close`."""
+    """Beats in a thread from :meth:`start` to :meth:`close`.
+
+    Parameters:
+        checked: called with every :meth:`check`, so a few times a second while a task runs.
+    """
 
     def __init__(
-        self, queue: Queue, jobs: Jobs, nodes: Nodes, clock: Clock, pulse: Pulse, stop: Stop, log: FilteringBoundLogger
+        self,
+        queue: Queue,
+        jobs: Jobs,
+        nodes: Nodes,
+        clock: Clock,
+        pulse: Pulse,
+        stop: Stop,
+        log: FilteringBoundLogger,
+        checked: Callable[[], None] = lambda: None,
     ) -> None:
         self._queue = queue
         self._jobs = jobs
@@ -84,6 +97,7 @@ class Heartbeat:
         self._pulse = pulse
         self._stop = stop
         self._log = log
+        self._checked = checked
         # A lease must survive one lost beat.
         self._every = min(pulse.every, pulse.lease / 3)
         self._changed = threading.Condition()
@@ -152,6 +166,7 @@ class Heartbeat:
 
     def check(self) -> None:
         """Raises ``Stopped`` if the try must end."""
+        self._checked()
         if self._stop.urgent:
             raise Stopped(Why.INTERRUPTED, self._stop.reason)
         if self._verdict is not None:

@@ -16,7 +16,8 @@ from minimoto.core.retry import backoff
 from minimoto.errors import CloudError, MinimotoError
 from minimoto.heartbeat import Heartbeat, Pulse
 from minimoto.interruption import Stop, Watch, metadata_service, node_id
-from minimoto.sandbox import MODULE, Sandbox, empty
+from minimoto.sandbox import MODULE, Sandbox, clear, empty
+from minimoto.task_files import PARTS, TaskFiles
 from minimoto.worker import Worker
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def _serve_in(slot: Slot, folder: Path, cloud: Cloud, stop: Stop, setting: Setti
     log = open_log(debug=setting.debug, node=node, slot=slot.index)
     empty(slot.folder)
     empty(slot.folder / "work")
+    clear(slot.folder / "work", PARTS)
     with Watch(stop, imds, cloud.clock, log).running(signals=setting.signals):
         return Service(cloud, stop, setting, slot, node, log).run(folder)
 
@@ -97,7 +99,7 @@ class Service:
         from minimoto.dispatch import Dispatcher
         from minimoto.folder_request import FolderRequests
         from minimoto.known_jobs import KnownJobs
-        from minimoto.task_files import TaskFiles
+        from minimoto.prefetch import Prefetch
 
         config = cloud.config
         self._cloud, self._config, self._stop, self._log = cloud, config, stop, log
@@ -106,10 +108,13 @@ class Service:
         self._failures = 0
         work = slot.folder / "work"
         pulse = Pulse(node, slot.index, config.heartbeat, config.lease)
-        self._heartbeat = Heartbeat(cloud.queue, cloud.jobs, cloud.nodes, cloud.clock, pulse, stop, log)
+        self._deliveries = Deliveries(cloud.queue, config.receive_limit, log)
+        self._prefetch = Prefetch(cloud.queue, self._deliveries, cloud.clock, config.lease)
+        self._heartbeat = Heartbeat(
+            cloud.queue, cloud.jobs, cloud.nodes, cloud.clock, pulse, stop, log, self._prefetch.relent
+        )
         gpu = {} if slot.gpu is None else {"CUDA_VISIBLE_DEVICES": str(slot.gpu)}
         self._sandbox = Sandbox(work / "tmp", log, module=setting.step_module, environ=gpu)
-        self._deliveries = Deliveries(cloud.queue, config.receive_limit, log)
         self._files = TaskFiles(cloud.jobs, cloud.store)
         dispatcher = Dispatcher(cloud.jobs, cloud.queue, cloud.store, cloud.topic, cloud.clock)
         steps = setting.steps if setting.steps is not None else _steps()
@@ -156,6 +161,7 @@ class Service:
 
     def _end(self, last: NodeState | None) -> None:
         self._sandbox.close()
+        self._prefetch.give_back()
         self._files.close()
         self._advances.close()
         self._deliveries.close()
@@ -179,9 +185,10 @@ class Service:
                 worked = clock.monotonic()
                 continue
             try:
-                received = self._receive(self._config.quiet - quiet)
-                for message in received:
+                message = self._prefetch.next(min(self._setting.poll, self._config.quiet - quiet))
+                if message is not None:
                     self._count(self._work(message))
+                    self._prefetch.worked()
                     worked = clock.monotonic()
                 errors = 0
             except CloudError as error:
@@ -189,9 +196,6 @@ class Service:
                 pause = min(MOST_PAUSE, backoff(errors, random.random(), base=1.0))
                 self._log.warning("AWS failed", error=str(error), pause=round(pause, 1))
                 self._stop.wait(pause)
-
-    def _receive(self, most: float) -> list[Message]:
-        return self._cloud.queue.receive(1, wait=min(self._setting.poll, most), visibility=self._config.lease)
 
     def _work(self, message: Message) -> Outcome:
         started = self._cloud.clock.monotonic()

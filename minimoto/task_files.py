@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE = 8
 """Files moved at the same time."""
 
+PARTS = ("in", "attached", "out", "tmp")
+"""The folders of a task: inputs, attachments, outputs, and what the step throws away."""
+
 LOOK_EVERY = 0.2
 _PLACE = re.compile(r"^\d{6}-(?=.)")
 
@@ -75,7 +78,7 @@ class TaskFiles:
         self._pool.shutdown(cancel_futures=True)
 
     def load(self, job: Job, key: TaskKey, step: Step, folder: Path, check: Check) -> Local:
-        """Downloads what a task needs into ``folder``, side by side.
+        """Downloads what a task needs into ``folder``, which holds the empty folders :data:`PARTS`, side by side.
 
         Parameters:
             check: raises to stop; called several times a second.
@@ -93,8 +96,6 @@ class TaskFiles:
         attachments = {name: folder / "attached" / _safe(name) for name in attached}
         pairs = [(source.location, path) for source, path in zip(sources, inputs, strict=True)]
         pairs += [(manifest.attachment(job, name), path) for name, path in attachments.items()]
-        for part in ("in", "attached", "out", "tmp"):
-            (folder / part).mkdir()
         self._side_by_side([partial(self._download, *pair) for pair in pairs], check)
         originals = {name: source.original for name, source in zip(names, sources, strict=True)}
         return Local(inputs, attachments, originals, first)

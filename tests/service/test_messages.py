@@ -26,8 +26,8 @@ from minimoto.known_jobs import KnownJobs
 from minimoto.logs import open_log
 from minimoto.memory import MemoryCloud, MemoryStore
 from minimoto.ports import Message
-from minimoto.sandbox import Answer, Request
-from minimoto.task_files import TaskFiles
+from minimoto.sandbox import Answer, Request, clear
+from minimoto.task_files import PARTS, TaskFiles
 from minimoto.worker import Worker
 from tests.submitting import create, dispatcher, message, photo, submit
 
@@ -107,6 +107,7 @@ def bench(clock_cloud: MemoryCloud, steps: Any, tmp_path: Path) -> Iterator[Benc
     sandbox = CopyingSandbox()
     folder = tmp_path / "work"
     folder.mkdir()
+    clear(folder, PARTS)
     attempts = Attempts(
         node="i-0test",
         folder=folder,

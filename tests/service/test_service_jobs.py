@@ -183,14 +183,14 @@ def test_a_lost_lease_kills_the_step_and_records_nothing(memory: MemoryCloud, se
     owner = wait_for(lambda: memory.jobs.task(key).owner)
     wait_for(lambda: memory.jobs.task(key).progress == 0.5)
     assert memory.jobs.break_lease(key, owner, memory.clock.now(), "the node is silent")
-    wait_for(lambda: left_in(memory) == [str(Path(memory.config.data_dir) / "slot-0" / "work")] and _idle(memory))
+    wait_for(lambda: not files_in(memory))
     assert memory.jobs.task(key).state is TaskState.PENDING
     assert memory.jobs.task(key).error == "the node is silent"
 
 
-def _idle(memory: MemoryCloud) -> bool:
-    work = Path(memory.config.data_dir) / "slot-0" / "work"
-    return not list(work.iterdir())
+def files_in(memory: MemoryCloud) -> list[Path]:
+    """The files of the task at hand."""
+    return [path for path in Path(memory.config.data_dir).glob("slot-0/**/*") if path.is_file()]
 
 
 def test_stopping_gives_the_task_back_uncounted(memory: MemoryCloud, service: Any, steps: Any) -> None:
