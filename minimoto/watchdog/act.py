@@ -117,7 +117,7 @@ class _Acting:
         if new is None:
             return memory
         ids = [instance.id for instance in new]
-        self.done.append(f"launched {counted(len(ids), 'node')} ({', '.join(ids)}): {launch.reason}")
+        self.done.append(f"launched {counted(len(ids), 'node')} ({', '.join(ids)})")
         if len(ids) < launch.count:
             self.problems.note(f"{counted(launch.count, 'node')} asked for, {len(ids)} could be had")
         return launched(memory, ids, self.cloud.clock.now())

@@ -26,8 +26,8 @@ _WORDS = {
     "oldest": "the oldest for {:.0f} s",
     "seconds_per_task": "{:.1f} s a task",
     "boot_seconds": "{:.0f} s a boot",
-    "slots_per_node": "{} slots a node",
-    "jobs": "{} jobs under way",
+    "slots_per_node": "slots a node: {}",
+    "jobs": "jobs under way: {}",
     "spent_today": "${:.2f} spent today",
 }
 
