@@ -1,0 +1,102 @@
+"""The top-level scripts as a user starts them: from nothing to a film, and back to nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+PIPELINE = 'fit:160x96,mode=inside | video:size=160x96,fps=10,seconds=1,transition_seconds=0.3,title="A trip"'
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("whole")]
+
+
+class Laptop:
+    """A computer with minimoto on it and nothing else: a home, a configure.ini, the commands."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.file = home / "configure.ini"
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MINIMOTO_"))},
+            "HOME": str(home),
+            "MINIMOTO_CONFIG": str(self.file),
+            "MINIMOTO_SERVICE_TASK_SECONDS": "0.2",
+        }
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """Runs a script or a ``minimoto`` command; its exit status must be ``status``. Returns its standard output."""
+        start = ["-m", "minimoto"] if not command[0].endswith(".py") else []
+        rest = [str(ROOT / command[0]), *command[1:]] if command[0].endswith(".py") else list(command)
+        done = subprocess.run(
+            [sys.executable, *start, *rest], cwd=self.home, env=self.environ, capture_output=True, text=True
+        )
+        assert done.returncode == status, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        self.errors = done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def laptop(tmp_path: Path) -> Iterator[Laptop]:
+    laptop = Laptop(tmp_path)
+    laptop.run("local", "start", "--state", str(tmp_path / "state"), "--write-config", str(laptop.file))
+    yield laptop
+    laptop.run("local", "stop", "--state", str(tmp_path / "state"))
+
+
+def photos(folder: Path) -> Path:
+    folder.mkdir()
+    for index, colour in enumerate([(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30)]):
+        Image.new("RGB", (320, 240), colour).save(folder / f"photo {index}.jpg")
+    (folder / "broken.jpg").write_bytes((folder / "photo 0.jpg").read_bytes()[:400])
+    (folder / "notes.txt").write_text("not a photo")
+    (folder / ".hidden.jpg").write_bytes(b"\xff\xd8\xff")
+    return folder
+
+
+def test_from_nothing_to_a_film_and_back(laptop: Laptop) -> None:
+    said = laptop.run("minimoto_setup.py", "--yes")
+    lines = said.splitlines()
+    mandatory = lines[lines.index("minimoto_setup: mandatory output messages follow") + 1 :]
+    names = ["S3_BUCKET_INPUT", "S3_BUCKET_OUTPUT", "CLIENT_USER", "CLIENT_ADDR"]
+    names += ["WATCHDOG_USER", "WATCHDOG_ADDR", "SERVICE_USER", "SERVICE_AMI"]
+    assert [line.partition("=")[0] for line in mandatory] == names
+    assert all(line.partition("=")[2] for line in mandatory)
+    assert stat.S_IMODE(laptop.file.stat().st_mode) == 0o600
+    laptop.run("minimoto_setup.py", "--yes")
+    assert "nothing to do" in laptop.errors
+
+    folder = photos(laptop.home / "trip")
+    told = laptop.run("minimoto_client.py", str(folder), "--pipeline", PIPELINE, "--wait", "--out", "films")
+    assert re.search(r"^You'll find the output in s3://\S+/trip\.mp4$", told, re.MULTILINE)
+    film = laptop.home / "films" / "trip.mp4"
+    assert film.read_bytes()[4:8] == b"ftyp"
+    assert told.splitlines()[-1] == "films/trip.mp4"
+    assert "broken.jpg" in laptop.errors
+    assert "broken.jpg" in laptop.run("status", "trip") + laptop.errors
+    history = laptop.run("history", "trip")
+    for what in ("created", "ready", "claimed", "stage_finished", "successful"):
+        assert what.replace("_", " ") in history.replace("_", " ")
+
+    status = laptop.run("minimoto_watchdog.py", "--status")
+    assert re.fullmatch(
+        r"(instance: i-[0-9a-f]+ (running|stopped|pending) (\d+%|-)\n)+average utilisation: (\d+%|-)\nqueue length: 0\n",
+        status,
+    )
+    assert re.search(
+        r"minimoto_setup\.py --yes -> ok", "".join(f.read_text() for f in laptop.home.rglob("minimoto.log"))
+    )
+
+    laptop.run("minimoto_cleanup.py", status=2)
+    assert "--yes" in laptop.errors
+    assert "deleted" in laptop.run("minimoto_cleanup.py", "--yes")
+    assert "nothing" in laptop.run("minimoto_cleanup.py", "--yes").lower() + laptop.errors.lower()
