@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from minimoto.core.fleet import Decision, Drain, Launch, Limits, Node, Terminate, View
+from minimoto.core.fleet import Decision, Drain, Launch, Terminate
+from minimoto.core.fleet_limits import Limits
+from minimoto.core.fleet_view import Node, View
 from minimoto.core.policies.dead import DEADLY_STRIKES, symptom
 
 DAY = 86_400.0

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from minimoto.core.fleet import Decision, Drain, Launch, Terminate, View
+from minimoto.core.fleet import Decision, Drain, Launch, Terminate
 from minimoto.core.fleet_memory import Memory, decided, dump, launched, may_launch
+from minimoto.core.fleet_view import View
 from minimoto.core.readable import counted
 from minimoto.watchdog.problems import Problems
 

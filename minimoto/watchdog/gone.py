@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from minimoto.core.fleet import GONE
 from minimoto.core.fleet_memory import Memory
+from minimoto.core.fleet_view import GONE
 from minimoto.core.job import Job
 from minimoto.core.task import Task, TaskState
 from minimoto.watchdog.observe import Observation

@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from minimoto.config import Config
-from minimoto.core.fleet import GONE, JobView, Limits, Node, View
+from minimoto.core.fleet_limits import Limits
+from minimoto.core.fleet_view import GONE, JobView, Node, View
 from minimoto.core.node import NodeReport, NodeState
 from minimoto.watchdog.problems import Problems
 

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from minimoto.core.fleet import Action, Decision, Drain, Launch, Limits, View, decide
+from minimoto.core.fleet import Action, Decision, Drain, Launch, decide
+from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_memory import Memory, learn, load
+from minimoto.core.fleet_view import View
 from minimoto.core.job import Job, JobState
 from minimoto.core.policies import choose
 from minimoto.errors import CloudError

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from minimoto.core.events import Enqueued, Event, TaskFailed, TasksLost, UploadAbandoned
-from minimoto.core.fleet import View
 from minimoto.core.fleet_memory import Memory
+from minimoto.core.fleet_view import View
 from minimoto.core.job import Job, JobState, Stage
 from minimoto.core.readable import counted
 from minimoto.core.retry import may_retry

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from minimoto.core.fleet import GONE
+from minimoto.core.fleet_view import GONE
 from minimoto.ports import Instance, QueueCounts
 from minimoto.watchdog.problems import Problems
 

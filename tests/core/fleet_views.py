@@ -9,7 +9,8 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from minimoto.core.fleet import JobView, Limits, Node, View
+from minimoto.core.fleet_limits import Limits
+from minimoto.core.fleet_view import JobView, Node, View
 
 NOW = 1_800_000_000.0
 

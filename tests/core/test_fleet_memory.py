@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 from fleet_views import NOW
 
-from minimoto.core.fleet import Decision, Drain, Launch, Limits, Node, Terminate, View, decide
+from minimoto.core.fleet import Decision, Drain, Launch, Terminate, decide
+from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_memory import DAY, Memory, PendingLaunch, Strike, decided, dump, launched, learn, load, refused
+from minimoto.core.fleet_view import Node, View
 from minimoto.core.policies import choose
 
 LIMITS = Limits(strike_seconds=60, boot_seconds=120)

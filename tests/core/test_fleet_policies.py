@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from fleet_views import NOW
 
-from minimoto.core.fleet import Drain, JobView, Launch, Limits, Node, Terminate, View, decide
+from minimoto.core.fleet import Drain, Launch, Terminate, decide
+from minimoto.core.fleet_limits import Limits
+from minimoto.core.fleet_view import JobView, Node, View
 from minimoto.core.policies import choose
 from minimoto.errors import ConfigError
 

@@ -10,7 +10,9 @@ from fleet_views import NOW, limits, views
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minimoto.core.fleet import GONE, Decision, Drain, Launch, Limits, Node, Policy, Terminate, View, Wish, decide
+from minimoto.core.fleet import Decision, Drain, Launch, Policy, Terminate, Wish, decide
+from minimoto.core.fleet_limits import Limits
+from minimoto.core.fleet_view import GONE, Node, View
 from minimoto.core.policies import POLICIES, choose
 
 policies = st.builds(choose, st.sampled_from(sorted(POLICIES)), limits, st.none() | st.none() | st.integers(0, 10))

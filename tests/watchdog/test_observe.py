@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from played_fleet import Fleet
 
-from minimoto.core.fleet import Node, View
+from minimoto.core.fleet_view import Node, View
 from minimoto.core.job import Job, JobState, Location, Stage
 from minimoto.core.node import NodeReport, NodeState
 from minimoto.watchdog.observe import limits_of, observe

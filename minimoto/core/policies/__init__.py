@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minimoto.core.fleet import Limits, Policy
+from minimoto.core.fleet import Policy
+from minimoto.core.fleet_limits import Limits
 from minimoto.core.policies.classic import Classic
 from minimoto.core.policies.fixed import Fixed
 from minimoto.core.policies.target import Target

@@ -17,7 +17,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from minimoto.core.fleet import HALTED, Limits, Node, View, Wish
+from minimoto.core.fleet import Wish
+from minimoto.core.fleet_limits import Limits
+from minimoto.core.fleet_view import HALTED, Node, View
 
 BUSY_CPU = 5.0
 """Percent of CPU above which a node is at work."""

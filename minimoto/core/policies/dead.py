@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from minimoto.core.fleet import HALTED, Limits, Node, View
+from minimoto.core.fleet_limits import Limits
+from minimoto.core.fleet_view import HALTED, Node, View
 
 BOOTS = 3.0
 LEAST_BIRTH = 60.0

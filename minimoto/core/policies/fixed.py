@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from minimoto.core.fleet import Limits, Node, View, Wish
+from minimoto.core.fleet import Wish
+from minimoto.core.fleet_limits import Limits
+from minimoto.core.fleet_view import Node, View
 from minimoto.core.policies.dead import two_strikes
 
 

@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from minimoto.core.fleet import Limits, Node, View, Wish
+from minimoto.core.fleet import Wish
+from minimoto.core.fleet_limits import Limits
+from minimoto.core.fleet_view import Node, View
 from minimoto.core.policies.dead import two_strikes
 
 IN_FLIGHT_LEFT = 0.5

@@ -1,0 +1,149 @@
+"""What the fleet looks like: the inputs of every decision. ``None`` always means unknown, never zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minimoto.core.node import NodeState
+
+GONE = frozenset({"shutting-down", "terminated"})
+HALTED = frozenset({"stopping", "stopped"})
+
+
+@dataclass(frozen=True)
+class Node:
+    """A service machine, from what its provider, its heartbeats and the watchdog's memory say.
+
+    Parameters:
+        state: pending, running, shutting-down, terminated, stopping or stopped.
+        launched: when, seconds since the epoch.
+        healthy: both status checks; ``None`` while unknown.
+        cpu: percent; ``None`` without a datapoint.
+        reported: whether a service on it has ever sent a heartbeat.
+        heartbeat: age of its newest heartbeat, seconds; ``None``: none, or unknown.
+        slots: slots that report.
+        busy: slots that hold a task.
+        progress: seconds since the busy slot that is slowest to do so made progress; ``None``: unknown or idle.
+        failures: tries failed one after another, at the worst slot.
+        fenced: it took itself out.
+        unable: why it takes no work although it could, such as a full disk; empty: it does.
+        leaving: a slot reports that it drains, whoever asked for it.
+        finished: every slot reports that it drains and holds nothing.
+        draining: the watchdog asked it to drain.
+        strikes: 0, 1 or 2 (dead); ``symptom`` says what for.
+        idle_since: since when it has held no task; ``None`` while busy, booting or unknown.
+        token: the token of the launch that started it.
+    """
+
+    id: str
+    state: str = "running"
+    launched: float = 0.0
+    healthy: bool | None = None
+    cpu: float | None = None
+    reported: bool = False
+    heartbeat: float | None = None
+    slots: int = 0
+    busy: int = 0
+    progress: float | None = None
+    failures: int = 0
+    fenced: bool = False
+    unable: str = ""
+    leaving: bool = False
+    finished: bool = False
+    draining: bool = False
+    strikes: int = 0
+    symptom: str = ""
+    idle_since: float | None = None
+    type: str = ""
+    market: str = "on-demand"
+    zone: str = ""
+    token: str = ""
+
+    @property
+    def up(self) -> bool:
+        """Whether the machine runs or boots."""
+        return self.state not in GONE and self.state not in HALTED
+
+    @property
+    def booting(self) -> bool:
+        """Whether no service has reported from it yet."""
+        return self.up and not self.reported
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is, or soon will be, capacity: up, able, and neither drained nor fenced nor dead."""
+        return self.up and not (self.draining or self.leaving or self.fenced or self.unable or self.strikes >= 2)
+
+    @property
+    def condition(self) -> str:
+        """One word for a person."""
+        if not self.up:
+            return self.state
+        if self.strikes >= 2:
+            return "dead"
+        if self.fenced:
+            return NodeState.FENCED.lower()
+        if self.draining or self.leaving:
+            return NodeState.DRAINING.lower()
+        if self.booting:
+            return "booting"
+        if self.strikes:
+            return "suspect"
+        if self.unable:
+            return "unable"
+        return "busy" if self.busy else "idle"
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A live job. ``stages_after``: stages that follow the running one. ``deadline``: seconds since the epoch."""
+
+    id: str
+    tasks_left: int
+    stages_after: int = 0
+    deadline: float | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything a decision may depend on. ``None`` always means unknown, never zero.
+
+    Parameters:
+        nodes: the service machines that are not terminated; ``None`` when they could not be listed.
+        visible, in_flight, delayed: messages in the queue, approximately.
+        oldest: age of the oldest visible message, seconds.
+        jobs: the live jobs that are ready or being processed; ``None`` when they could not be read.
+        reports_known: whether the heartbeats could be read.
+        seconds_per_task: as seen lately; ``None`` before the first task.
+        boot_seconds: from launch to first heartbeat, as seen lately; ``None`` before the first.
+        slots_per_node: workers on a node.
+        last_scale_out, last_scale_in: when nodes were last launched and drained.
+        stillborn: nodes, one after another, that died without a heartbeat; ``last_stillborn`` is when.
+        spent_today: US dollars since midnight UTC, estimated; ``price_per_hour`` is that of one node, ``None`` unknown.
+        budget_shut: today's budget was used up before.
+        token: what a launch of this pass is to be known by.
+    """
+
+    nodes: tuple[Node, ...] | None
+    visible: int | None = None
+    in_flight: int | None = None
+    delayed: int | None = None
+    oldest: float | None = None
+    jobs: tuple[JobView, ...] | None = None
+    reports_known: bool = True
+    seconds_per_task: float | None = None
+    boot_seconds: float | None = None
+    slots_per_node: int = 1
+    last_scale_out: float | None = None
+    last_scale_in: float | None = None
+    stillborn: int = 0
+    last_stillborn: float | None = None
+    spent_today: float = 0.0
+    price_per_hour: float | None = None
+    budget_shut: bool = False
+    token: str = ""
+
+    @property
+    def counted(self) -> tuple[Node, ...]:
+        """The nodes that are, or soon will be, capacity."""
+        return tuple(node for node in self.nodes or () if node.counts)
