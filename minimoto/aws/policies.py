@@ -134,7 +134,7 @@ def _items(names: _Names, actions: Sequence[str], partitions: Sequence[str]) -> 
     """Items of the table (:mod:`minimoto.aws.table`), by their partition key or by that of an index."""
     return _allow(
         "Items",
-        [f"dynamodb:{action}" for action in ("BatchGetItem", "GetItem", "PutItem", "Query", *actions)],
+        [f"dynamodb:{action}" for action in ("GetItem", "PutItem", "Query", *actions)],
         [names.table, f"{names.table}/index/*"],
         {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(partitions)}},
     )
@@ -144,7 +144,7 @@ def _client(names: _Names) -> list[Document]:
     return [
         *_moving_jobs(names),
         # LIVE and JOB are the keys of the two indexes.
-        _items(names, (), ("JOB#*", "LIVE", "JOB")),
+        _items(names, ("BatchGetItem",), ("JOB#*", "LIVE", "JOB")),
         _allow("Upload", ["s3:PutObject", "s3:AbortMultipartUpload"], _below(names.inputs, "*/in/*")),
         _allow("Read", ["s3:GetObject"], [*_below(names.inputs), *_below(names.outputs)]),
     ]
@@ -170,7 +170,7 @@ def _service(names: _Names) -> list[Document]:
 def _watchdog(names: _Names) -> list[Document]:
     return [
         *_moving_jobs(names),
-        _items(names, ("DeleteItem",), ("JOB#*", "LIVE", "JOB", "NODE", "DRAIN", "LEDGER", "DECISIONS")),
+        _items(names, ("BatchGetItem", "DeleteItem"), ("JOB#*", "LIVE", "JOB", "NODE", "DRAIN", "LEDGER", "DECISIONS")),
         _allow("Count", ["sqs:GetQueueAttributes"], names.queue),
         _allow("DeadLetters", ["sqs:ReceiveMessage", "sqs:DeleteMessage"], names.dead_letters),
         *_seeing_the_fleet(),
