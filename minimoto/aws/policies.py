@@ -223,7 +223,15 @@ def _launching(names: _Names) -> list[Document]:
             names.service_role,
             {"StringEquals": {"iam:PassedToService": _ec2_service(names.partition)}},
         ),
+        *([_first_spot(names)] if names.config.market == "spot" else ()),
     ]
+
+
+def _first_spot(names: _Names) -> Document:
+    """EC2's own role for spot machines, which EC2 makes at an account's first one if the caller may have it made."""
+    service = "spot.amazonaws.com"
+    role = f"arn:{names.partition}:iam::{names.account}:role/aws-service-role/{service}/AWSServiceRoleForEC2Spot"
+    return _allow("FirstSpot", ["iam:CreateServiceLinkedRole"], role, {"StringEquals": {"iam:AWSServiceName": service}})
 
 
 def _tagged(names: _Names, key: str = "aws:ResourceTag") -> dict[str, str]:

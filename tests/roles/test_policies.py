@@ -6,6 +6,7 @@ Conditions are looked up in the documents here because moto, left alone, does no
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ CONFIG = Config(
     topic_arn=f"arn:aws:sns:us-east-1:{ACCOUNT}:trip-topic",
     launch_template="lt-0123456789abcdef0",
 )
+OURS = ("trip-", "table/trip-", "role/trip-", "role/aws-service-role/spot.amazonaws.com/")
 ANYWHERE = {
     "ec2:DescribeInstances",
     "ec2:DescribeInstanceStatus",
@@ -57,16 +59,24 @@ def test_no_statement_is_wider_than_the_deployment(role: str) -> None:
                 # Machines have no name before they are made: their tags and their template hold them in.
                 assert "Condition" in statement
             else:
-                assert arn.split(":", 5)[5].startswith(("trip-", "table/trip-", "role/trip-")), arn
+                assert arn.split(":", 5)[5].startswith(OURS), arn
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_no_role_may_touch_iam_but_to_hand_on_the_role_of_the_service(role: str) -> None:
+    """And, where there may be spot machines, to have EC2 make its own role for them."""
     iam = [s for s in statements(role).values() if any(a.startswith(("iam:", "sts:")) for a in s["Action"])]
     if role != "watchdog":
         assert iam == []
         return
-    [passing] = iam
+    passing, first_spot = iam
+    assert first_spot["Action"] == ["iam:CreateServiceLinkedRole"]
+    assert resources(first_spot) == [
+        f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+    ]
+    assert first_spot["Condition"] == {"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}}
+    on_demand = role_policy(role, replace(CONFIG, market="on-demand"), ACCOUNT)
+    assert "CreateServiceLinkedRole" not in json.dumps(on_demand)
     assert passing["Action"] == ["iam:PassRole"]
     assert resources(passing) == [f"arn:aws:iam::{ACCOUNT}:role/trip-us-east-1-service"]
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
@@ -159,8 +169,6 @@ def test_only_machines_may_take_a_role_on() -> None:
     "option", ["queue_url", "dead_letter_url", "bucket_input", "bucket_output", "table", "topic_arn"]
 )
 def test_a_policy_that_would_have_to_guess_is_not_written(role: str, option: str) -> None:
-    from dataclasses import replace
-
     with pytest.raises(ConfigError, match=f"needs {option}, which is not set"):
         role_policy(role, replace(CONFIG, **{option: ""}), ACCOUNT)
 
@@ -171,8 +179,6 @@ def test_a_role_that_is_none_is_an_error_of_the_program() -> None:
 
 
 def test_other_buckets_of_the_settings_can_be_used_too() -> None:
-    from dataclasses import replace
-
     policy = json.dumps(role_policy("service", replace(CONFIG, more_buckets=("holiday",)), ACCOUNT))
     assert "arn:aws:s3:::holiday/*" in policy
 
