@@ -55,6 +55,7 @@ def translate(error: Exception, what: str) -> MinimotoError | None:
     """Our error for one of botocore, boto3 or s3transfer; ``None`` for any other."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     # s3transfer and boto3 wrap the error that says why.
     cause = error.__cause__ or error.__context__
@@ -62,7 +63,8 @@ def translate(error: Exception, what: str) -> MinimotoError | None:
         error = cause
     if isinstance(error, ClientError):
         return _refused(error, what)
-    if isinstance(error, BotoCoreError | Boto3Error):
+    # The last is what a proxy that answers in AWS's place causes.
+    if isinstance(error, BotoCoreError | Boto3Error | ResponseParserError):
         return CloudError(f"{what}: {_unreachable(error)}")
     return None
 
