@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minimoto.cli.setup import where
+from minimoto.cli.setup import ended_by_sigterm, where
 
 if TYPE_CHECKING:
     from minimoto.config import Config
+
+MOST_COUNTED = 1000
+"""Objects of a bucket that are counted."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
     from minimoto import config, console
+    from minimoto.core.readable import counted
     from minimoto.wiring import Cloud
 
     with console.answer(args.json) as answer:
@@ -42,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
         keep = args.keep_results
         if survey.results and not args.yes and not keep:
             keep = _keep(survey.results)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        removal = deployment.remove(keep_results=keep)
+        with ended_by_sigterm():
+            removal = deployment.remove(keep_results=keep)
         answer.update(removed=removal.removed, kept=removal.kept, problems=removal.problems)
         if removal.problems:
             console.note(f"{len(removal.problems)} things could not be deleted; run this again when that is mended:")
@@ -53,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         if recorded:
             _forget(stands, file, kept=bool(removal.kept))
         if not args.json:
-            done = f"deleted {len(removal.removed)} resources" if removal.removed else "nothing to delete"
+            done = f"deleted {counted(len(removal.removed), 'resource')}" if removal.removed else "nothing to delete"
             rest = f"; kept: {', '.join(removal.kept)}" if removal.kept else ""
             console.result(f"{done} of deployment {settings.name} in {settings.region}{rest}")
     return 0
@@ -67,13 +70,19 @@ def _keep(results: Sequence[tuple[str, int]]) -> bool:
     """
     from minimoto.errors import UsageError
 
-    what = ", ".join(f"s3://{name} holds {count}{'+' if count >= 1000 else ''} objects" for name, count in results)
+    what = ", ".join(f"s3://{name} holds {_many(count)}" for name, count in results)
     if not sys.stdin.isatty():
         raise UsageError(f"{what}: add --yes to delete them too, or --keep-results; nothing was deleted")
     answer = input(f"{what}. Delete them [d], keep them [k], or stop [S]? ").strip().lower()
     if answer not in {"d", "k"}:
         raise UsageError("nothing was deleted")
     return answer == "k"
+
+
+def _many(count: int) -> str:
+    from minimoto.core.readable import counted
+
+    return counted(count, "object") if count < MOST_COUNTED else f"{MOST_COUNTED} objects or more"
 
 
 def _forget(stands: Config, file: Path, *, kept: bool) -> None:

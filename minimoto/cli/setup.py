@@ -6,6 +6,8 @@ import argparse
 import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +52,6 @@ def run(args: argparse.Namespace) -> int:
 
     with console.answer(args.json) as answer:
         file, settings = _settings(args)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         keys = args.state.resolve() if settings.local else Path.home() / ".ssh"
         more = {"point_in_time_recovery": True} if args.point_in_time_recovery else {}
         deployment = Cloud(settings).deployment(keys, console.note, **more)
@@ -60,8 +61,19 @@ def run(args: argparse.Namespace) -> int:
             return 0
         if not settings.local and not args.yes:
             _ask(deployment)
-        _make(deployment, file, answer, quiet=args.json)
+        with ended_by_sigterm():
+            _make(deployment, file, answer, quiet=args.json)
     return 0
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM do what Ctrl-C does: what was begun is undone, not abandoned."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _settings(args: argparse.Namespace) -> tuple[Path, Config]:

@@ -72,8 +72,8 @@ class Bucket(Resource):
             try:
                 tags = tag_dict(s3.get_bucket_tagging(Bucket=name)["TagSet"])
             except ClientError as error:
-                # Untagged, just deleted, or not to be looked at: not ours.
-                if code_of(error) in {"NoSuchTagSet", "NoSuchBucket", "AccessDenied"}:
+                # Untagged is not ours, and a deleted one is listed for a while.
+                if code_of(error) in {"NoSuchTagSet", "NoSuchBucket"}:
                     continue
                 raise
             if ctx.owns(tags, self.role):
@@ -108,8 +108,13 @@ class Bucket(Resource):
     def remove(self, ctx: Context, found: Found) -> None:
         s3 = ctx.client("s3")
         try:
-            empty(s3, found.name)
-            s3.delete_bucket(Bucket=found.name)
+            try:
+                s3.delete_bucket(Bucket=found.name)
+            except ClientError as error:
+                if code_of(error) != "BucketNotEmpty":
+                    raise
+                empty(s3, found.name)
+                s3.delete_bucket(Bucket=found.name)
         except ClientError as error:
             if code_of(error) != "NoSuchBucket":
                 raise

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from minimoto.aws.calls import code_of
 from minimoto.aws.policies import DEPLOYMENT_TAG, ROLE_TAG
+from minimoto.aws.resources.base_image import SERVICE_DISK, image
 from minimoto.aws.resources.context import Context, tag_dict
 from minimoto.aws.resources.machines import METADATA, identity
 from minimoto.aws.resources.resource import Found, Resource, Setting
@@ -20,7 +21,6 @@ from minimoto.config import Config
 GONE = frozenset({"InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.NotFoundException"})
 
 DISK = {"VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
-"""As large as the baked image's snapshot."""
 
 
 class LaunchTemplate(Resource):
@@ -65,6 +65,9 @@ class LaunchTemplate(Resource):
                 return
             # Undone: what stood before is the default again, and what was added goes.
             ec2.modify_launch_template(LaunchTemplateId=found.id, DefaultVersion=str(default))
+            if ctx.config.local:
+                # moto cannot delete a version.
+                return
             pages = ec2.get_paginator("describe_launch_template_versions").paginate(LaunchTemplateId=found.id)
             numbers = [v["VersionNumber"] for page in pages for v in page["LaunchTemplateVersions"]]
             added = [str(number) for number in numbers if number > newest]
@@ -97,12 +100,17 @@ class LaunchTemplate(Resource):
             "SecurityGroupIds": [ctx.id("security-group")],
             "IamInstanceProfile": {"Name": ctx.id("service-profile")},
             "MetadataOptions": METADATA,
-            "BlockDeviceMappings": [{"DeviceName": _root_device(ctx), "Ebs": DISK}],
+            "BlockDeviceMappings": [{"DeviceName": _root_device(ctx), "Ebs": {**DISK, "VolumeSize": _disk(ctx)}}],
             "UserData": base64.b64encode(user_data(settings_of(config, "service")).encode()).decode(),
             "TagSpecifications": [
                 {"ResourceType": what, "Tags": tag_list} for what in ("instance", "volume", "network-interface")
             ],
         }
+
+
+def _disk(ctx: Context) -> int:
+    """GiB: as large as the disk of the machine that was baked."""
+    return max(SERVICE_DISK, image(ctx, ctx.config.base_ami).disk if ctx.config.base_ami else 0)
 
 
 def _root_device(ctx: Context) -> str:

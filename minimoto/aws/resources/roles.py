@@ -54,21 +54,29 @@ class MachineRole(Resource):
     def remove(self, ctx: Context, found: Found) -> None:
         iam, name = ctx.client("iam"), found.name
         try:
-            for page in iam.get_paginator("list_role_policies").paginate(RoleName=name):
-                for policy in page["PolicyNames"]:
-                    iam.delete_role_policy(RoleName=name, PolicyName=policy)
-            for page in iam.get_paginator("list_attached_role_policies").paginate(RoleName=name):
-                for policy in page["AttachedPolicies"]:
-                    iam.detach_role_policy(RoleName=name, PolicyArn=policy["PolicyArn"])
-            for page in iam.get_paginator("list_instance_profiles_for_role").paginate(RoleName=name):
-                for profile in page["InstanceProfiles"]:
-                    iam.remove_role_from_instance_profile(
-                        InstanceProfileName=profile["InstanceProfileName"], RoleName=name
-                    )
-            iam.delete_role(RoleName=name)
+            try:
+                iam.delete_role(RoleName=name)
+            except ClientError as error:
+                if code_of(error) != "DeleteConflict":
+                    raise
+                _strip(iam, name)
+                iam.delete_role(RoleName=name)
         except ClientError as error:
             if code_of(error) != GONE:
                 raise
+
+
+def _strip(iam: Any, role: str) -> None:
+    """Takes everything from a role that keeps it from being deleted."""
+    for page in iam.get_paginator("list_role_policies").paginate(RoleName=role):
+        for policy in page["PolicyNames"]:
+            iam.delete_role_policy(RoleName=role, PolicyName=policy)
+    for page in iam.get_paginator("list_attached_role_policies").paginate(RoleName=role):
+        for policy in page["AttachedPolicies"]:
+            iam.detach_role_policy(RoleName=role, PolicyArn=policy["PolicyArn"])
+    for page in iam.get_paginator("list_instance_profiles_for_role").paginate(RoleName=role):
+        for profile in page["InstanceProfiles"]:
+            iam.remove_role_from_instance_profile(InstanceProfileName=profile["InstanceProfileName"], RoleName=role)
 
 
 class Permissions(Resource):
