@@ -1,20 +1,20 @@
-"""One try of a task that is ours: load, run, upload, done, advance, delete; or how it ends instead."""
+"""One try of a task that is ours: load, run, upload, and hand over what is done; or how it ends instead."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minimoto.advances import Advances, Done
+from minimoto.completions import Checkpoint, Completed, Completions
 from minimoto.core import manifest
-from minimoto.core.events import TaskDone, TaskFailed, TaskStarted
+from minimoto.core.events import TaskFailed, TaskStarted
 from minimoto.core.job import Job, JobState
 from minimoto.core.retry import backoff, may_retry
-from minimoto.core.task import Skipped, Task, TaskKey, TaskResult
+from minimoto.core.task import Skipped, TaskKey, TaskResult
 from minimoto.errors import CloudError, Conflict, LeaseLost, NotFound, StepFailed
 from minimoto.heartbeat import Heartbeat, Held, Stopped, Why
 from minimoto.sandbox import Answer, Limits, Request, Sandbox, clear
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from minimoto.known_jobs import KnownJobs
     from minimoto.ports import Clock, Jobs, Message
     from minimoto.steps.base import Step
-
-Checkpoint = Callable[[str], None]
-"""Called with the name of each boundary that has been passed; for tests that kill there."""
 
 
 class Outcome(StrEnum):
@@ -82,7 +79,7 @@ class Attempts:
     sandbox: Sandbox
     files: TaskFiles
     deliveries: Deliveries
-    advances: Advances
+    completions: Completions
     steps: Mapping[str, Step]
     checkpoint: Checkpoint
 
@@ -159,13 +156,10 @@ class Attempts:
         return TaskResult(names, skipped)
 
     def _finish(self, held: Try, result: TaskResult) -> Outcome:
+        """Hands over what is left to do. Should the process die first, the lease ends and the task is done again."""
         seconds = self.clock.monotonic() - held.started
-        task = self.jobs.finish(held.key, held.owner, self.clock.now(), seconds, result)
-        self.checkpoint("finished")
-        # From here on the record says done: whatever fails, the message's redelivery goes on from there.
         self.heartbeat.drop()
-        held.log.info("task done", seconds=round(seconds, 3), outputs=len(result.outputs), skipped=len(result.skipped))
-        self.advances.put(Done(held.job, done_event(held.job, task, self.node), held.message))
+        self.completions.put(Completed(held.message, held.key, held.owner, held.job, seconds, result, held.log))
         return Outcome.DONE
 
     def _failed(self, held: Try, reason: str, wanted: bool) -> Outcome:
@@ -209,18 +203,3 @@ class Attempts:
             held.log.warning("the lease could not be given back", error=str(error))
         self.deliveries.give_back(held.message, wait)
         return Outcome.GIVEN_BACK
-
-
-def done_event(job: Job, task: Task, node: str) -> TaskDone:
-    """What a finished task's record means for its job."""
-    result, last = task.result, task.key.stage == len(job.stages) - 1
-    return TaskDone(
-        task.key.stage,
-        task.key.task,
-        outputs=len(result.outputs),
-        skipped=len(result.skipped),
-        reason=f"{result.skipped[0].name}: {result.skipped[0].reason}" if result.skipped else "",
-        results=tuple((job.outputs / name).key for name in result.outputs) if last else (),
-        attempt=task.attempt,
-        node=node,
-    )

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minimoto import slots
-from minimoto.attempt import Attempts, Checkpoint, Outcome
+from minimoto.attempt import Attempts, Outcome
+from minimoto.completions import Checkpoint, Completions
 from minimoto.core.node import NodeState
 from minimoto.core.retry import backoff
 from minimoto.errors import CloudError, MinimotoError
@@ -94,7 +95,6 @@ class Service:
     def __init__(
         self, cloud: Cloud, stop: Stop, setting: Setting, slot: Slot, node: str, log: FilteringBoundLogger
     ) -> None:
-        from minimoto.advances import Advances
         from minimoto.deliveries import Deliveries
         from minimoto.dispatch import Dispatcher
         from minimoto.folder_request import FolderRequests
@@ -119,7 +119,9 @@ class Service:
         dispatcher = Dispatcher(cloud.jobs, cloud.queue, cloud.store, cloud.topic, cloud.clock)
         steps = setting.steps if setting.steps is not None else _steps()
         known = KnownJobs(cloud.jobs)
-        self._advances = Advances(dispatcher, known, self._deliveries, setting.checkpoint, log)
+        self._completions = Completions(
+            node, cloud.jobs, cloud.clock, dispatcher, known, self._deliveries, setting.checkpoint
+        )
         attempts = Attempts(
             node=node,
             folder=work,
@@ -131,7 +133,7 @@ class Service:
             sandbox=self._sandbox,
             files=self._files,
             deliveries=self._deliveries,
-            advances=self._advances,
+            completions=self._completions,
             steps=steps,
             checkpoint=setting.checkpoint,
         )
@@ -143,7 +145,7 @@ class Service:
         self._log.info("service started")
         self._sandbox.start()
         self._deliveries.start()
-        self._advances.start()
+        self._completions.start()
         self._heartbeat.start()
         last: NodeState | None = None
         try:
@@ -163,7 +165,7 @@ class Service:
         self._sandbox.close()
         self._prefetch.give_back()
         self._files.close()
-        self._advances.close()
+        self._completions.close()
         self._deliveries.close()
         try:
             self._heartbeat.close(last)

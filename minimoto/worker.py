@@ -10,7 +10,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minimoto.attempt import Attempts, Outcome, Try, done_event
+from minimoto.attempt import Attempts, Outcome, Try
+from minimoto.completions import done_event
 from minimoto.core import message
 from minimoto.core.events import Event, TaskFailed
 from minimoto.core.job import Job

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minimoto.advances import Advances
 from minimoto.attempt import Attempts, Outcome
+from minimoto.completions import Completions
 from minimoto.core.job import JobState, Location
 from minimoto.core.task import TaskKey
 from minimoto.deliveries import Deliveries
@@ -84,7 +84,7 @@ class Bench:
     def work_next(self) -> Outcome:
         (received,) = self.cloud.queue.receive()
         outcome = self.worker.work(received)
-        self.worker.attempts.advances.settle()
+        self.worker.attempts.completions.settle()
         return outcome
 
     def buried(self) -> list[str]:
@@ -102,8 +102,10 @@ def bench(clock_cloud: MemoryCloud, steps: Any, tmp_path: Path) -> Iterator[Benc
     deliveries = Deliveries(cloud.queue, cloud.config.receive_limit, log)
     deliveries.start()
     known = KnownJobs(cloud.jobs)
-    advances = Advances(dispatcher(cloud), known, deliveries, lambda name: None, log)
-    advances.start()
+    completions = Completions(
+        "i-0test", cloud.jobs, cloud.clock, dispatcher(cloud), known, deliveries, lambda name: None
+    )
+    completions.start()
     sandbox = CopyingSandbox()
     folder = tmp_path / "work"
     folder.mkdir()
@@ -121,13 +123,13 @@ def bench(clock_cloud: MemoryCloud, steps: Any, tmp_path: Path) -> Iterator[Benc
         sandbox=sandbox,  # type: ignore[arg-type]
         files=files,
         deliveries=deliveries,
-        advances=advances,
+        completions=completions,
         steps=steps,
         checkpoint=lambda name: None,
     )
     requests = FolderRequests(cloud.jobs, store, dispatcher(cloud), cloud.clock, cloud.config, steps)
     yield Bench(cloud, Worker("i-0test/0", 120.0, attempts, requests, log), sandbox, store)
-    advances.close()
+    completions.close()
     deliveries.close()
     files.close()
     assert threading.active_count() < 50

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from minimoto.core.events import CancelRequested
-from minimoto.core.job import JobState
+from minimoto.core.job import Job, JobState
 from minimoto.core.node import NodeState
 from minimoto.core.task import TaskKey, TaskState
+from minimoto.errors import CloudError
 from minimoto.interruption import Stop
 from minimoto.memory import MemoryCloud
 from tests.submitting import dispatcher, message, photo, results, submit, wait_for
@@ -111,11 +112,18 @@ def test_litter_is_removed(memory: MemoryCloud, serve_once: Run, steps: Any) -> 
 
 
 def test_a_lost_advance_is_repaired_by_redelivery(
-    memory: MemoryCloud, serve_once: Run, finish: Run, steps: Any
+    memory: MemoryCloud, serve_once: Run, finish: Run, steps: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = submit(memory, "faulty:copy", {"a.jpg": b"A"}, steps)
     key = TaskKey(job.id, 0, 0)
-    serve_once(checkpoint=_fail_at("finished"))
+
+    def lose(boundary: str) -> None:
+        if boundary == "finished":
+            memory.jobs.save = _refused  # type: ignore[method-assign]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory.jobs, "save", memory.jobs.save)
+        serve_once(checkpoint=lose)
     assert memory.jobs.get(job.id).state is JobState.BEING_PROCESSED
     assert memory.jobs.task(key).state is TaskState.DONE
     assert finish(job).state is JobState.PROCESSING_SUCCESSFUL
@@ -123,12 +131,8 @@ def test_a_lost_advance_is_repaired_by_redelivery(
     assert no_messages(memory)
 
 
-def _fail_at(boundary: str) -> Callable[[str], None]:
-    def checkpoint(name: str) -> None:
-        if name == boundary:
-            raise RuntimeError(f"lost at {name}")
-
-    return checkpoint
+def _refused(job: Job) -> Job:
+    raise CloudError("table memory: writing: throttled")
 
 
 def test_doubled_messages_do_nothing(memory: MemoryCloud, serve_once: Run, steps: Any) -> None:
