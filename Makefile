@@ -43,13 +43,13 @@ debian:
 	@tests/debian-packages.sh
 
 $(call STAMP,local): | $(VENV)
-	@echo "installing minimoto and the embedded AWS into $(VENV) (once)"
-	@$(BIN)/pip install --quiet --editable '.[local]'
+	@echo "installing minimoto and the embedded AWS into $(VENV) (once; a minute or two)"
+	@$(BIN)/pip install -qq --editable '.[local]'
 	@touch $@
 
 $(call STAMP,dev): | $(VENV)
-	@echo "installing minimoto and its tools into $(VENV) (once)"
-	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@echo "installing minimoto and its tools into $(VENV) (once; a minute or two)"
+	@$(BIN)/pip install -qq --editable '.[dev]'
 	@touch $@ $(call STAMP,local)
 
 $(VENV):
