@@ -60,7 +60,7 @@ def _free(repairs: Repairs, job: Job, nodes: set[str]) -> bool:
         if task.state is TaskState.RUNNING and holder in nodes and _broke(repairs, task, holder):
             broken.append(task)
             node = holder
-    return not broken or repairs.again(job, broken, f"{node} died while it worked on them")
+    return not broken or repairs.again(job, broken, f"{node} died at work")
 
 
 def _broke(repairs: Repairs, task: Task, node: str) -> bool:

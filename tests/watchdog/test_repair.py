@@ -75,7 +75,7 @@ def test_a_dead_nodes_leases_are_freed_and_its_tasks_sent_at_once(fleet: Fleet) 
         fleet.beat(well, NodeState.BUSY, task="trip-1/0/2", progressed=fleet.now)
         told = fleet.run()
     assert f"terminated {dead}: fails its status checks" in told.done
-    assert f"trip-1: 1 task sent again: {dead} died while it worked on them" in told.done
+    assert f"trip-1: 1 task sent again: {dead} died at work" in told.done
     assert waiting(fleet) == [0, 1]
     task = fleet.cloud.jobs.task(TaskKey("trip-1", 0, 1))
     assert (task.state, task.attempt, task.owner) == (TaskState.PENDING, 1, "")
@@ -91,7 +91,7 @@ def test_a_node_that_vanishes_is_noticed_its_work_done_again_and_its_heartbeats_
     assert steady(fleet, 30) == []
     done = steady(fleet, 31)
     assert done == [
-        f"trip-1: 1 task sent again: {gone} died while it worked on them",
+        f"trip-1: 1 task sent again: {gone} died at work",
         f"{gone}: the machine is gone, its heartbeats are forgotten",
     ]
     assert waiting(fleet) == [0]
