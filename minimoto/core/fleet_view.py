@@ -96,12 +96,20 @@ class Node:
 
 @dataclass(frozen=True)
 class JobView:
-    """A live job. ``stages_after``: stages that follow the running one. ``deadline``: seconds since the epoch."""
+    """A live job.
+
+    Parameters:
+        tasks_left: of the running stage.
+        stages_after: stages that follow the running one.
+        deadline: seconds since the epoch.
+        seconds_left: what those tasks take one slot, by what is known of their step beforehand; 0 if nothing is.
+    """
 
     id: str
     tasks_left: int
     stages_after: int = 0
     deadline: float | None = None
+    seconds_left: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from minimoto.config import Config
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import GONE, JobView, Node, View
 from minimoto.core.node import NodeReport, NodeState
+from minimoto.steps import STEPS
 from minimoto.watchdog.problems import Problems
 
 if TYPE_CHECKING:
@@ -134,7 +135,11 @@ BEHIND_SECONDS = 300.0
 
 def _job(job: Job) -> JobView:
     stage = job.stages[job.stage]
-    return JobView(job.id, len(stage.missing), len(job.stages) - 1 - job.stage, job.deadline)
+    left = len(stage.missing)
+    inputs = job.stages[job.stage - 1].outputs if job.stage else job.photos
+    step = STEPS.get(stage.step)
+    seconds = step.seconds_per_item * inputs * left / stage.tasks if step and stage.tasks else 0.0
+    return JobView(job.id, left, len(job.stages) - 1 - job.stage, job.deadline, seconds)
 
 
 def _seconds_per_task(reports: Sequence[NodeReport], now: float) -> float | None:

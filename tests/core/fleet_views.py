@@ -59,7 +59,13 @@ def view(seed: int) -> View:
     """A whole view; any part of it may be unknown."""
     random = Random(seed)
     jobs = tuple(
-        JobView(f"j{index}", random.randint(0, 50), random.randint(0, 3), NOW + random.uniform(-500, 5000))
+        JobView(
+            f"j{index}",
+            random.randint(0, 50),
+            random.randint(0, 3),
+            NOW + random.uniform(-500, 5000),
+            random.choice([0.0, _seconds(random)]),
+        )
         for index in range(random.randint(0, 2))
     )
     return View(

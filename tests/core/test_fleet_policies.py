@@ -113,6 +113,13 @@ TARGET = [
     (queue(idle(), visible=10, jobs=(JobView("j", 10, 1, NOW + 320),)), ["launch 1"], "launch"),
     (queue(idle(), visible=10, jobs=(JobView("j", 10, deadline=NOW - 1),)), [], "steady"),
     (queue(idle(), visible=10, jobs=(JobView("j", 10, deadline=NOW + 9999),)), [], "steady"),
+    # Three films behind a hundred quick tasks: each is as long as its step says.
+    (
+        queue(idle(), visible=3, seconds_per_task=1.0, jobs=(JobView("j", 3, seconds_left=600.0),)),
+        ["launch 2"],
+        "launch",
+    ),
+    (queue(idle(), visible=3, seconds_per_task=1.0, jobs=(JobView("j", 3, seconds_left=3.0),)), [], "steady"),
     # Scale-in: idle for the cooldown, not needed, never below the least, never while something is unknown.
     (queue(idle("a"), idle("b", 2000), idle("c", 3000)), ["drain c", "drain b"], "drain"),
     (queue(idle("a", 299), idle("b", 299)), [], "cooldown"),

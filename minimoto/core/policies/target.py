@@ -1,7 +1,8 @@
 """The default rule: as many nodes as finish the backlog within the target time, or by the earliest deadline.
 
 The backlog is measured in seconds of work: waiting and delayed tasks count whole, tasks in flight half (they are half
-done on average). A node that works offers its slots for the whole horizon, a booting one for what is left after its
+done on average). A task takes what tasks took lately, or what is known of the live jobs' steps beforehand if that is
+more: a film behind a hundred quick tasks is not taken for one of them. A node that works offers its slots for the whole horizon, a booting one for what is left after its
 boot, a new one for the horizon less a boot; draining and dead nodes offer nothing. Scale-out is one step; scale-in
 takes only nodes that have been idle for the cooldown, and only those that would not be started for the same backlog:
 what is drained now is not launched again by the next look at the same view.
@@ -108,7 +109,7 @@ def measure(view: View, limits: Limits, now: float) -> Demand | None:
     """The demand, or ``None`` while the queue's counts are missing."""
     if view.visible is None or view.in_flight is None:
         return None
-    each = view.seconds_per_task or limits.task_seconds
+    each = _seconds_of_a_task(view, limits)
     boot = view.boot_seconds or limits.boot_seconds
     waiting = view.visible + (view.delayed or 0)
     horizon, why = _horizon(view, limits, each, now)
@@ -121,6 +122,12 @@ def measure(view: View, limits: Limits, now: float) -> Demand | None:
         slots=max(1, view.slots_per_node),
         why=why,
     )
+
+
+def _seconds_of_a_task(view: View, limits: Limits) -> float:
+    seen = view.seconds_per_task or limits.task_seconds
+    tasks = sum(job.tasks_left for job in view.jobs or ())
+    return max(seen, sum(job.seconds_left for job in view.jobs or ()) / tasks) if tasks else seen
 
 
 def needed(demand: Demand, nodes: tuple[Node, ...], now: float) -> int:
