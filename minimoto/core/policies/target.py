@@ -2,9 +2,10 @@
 
 The backlog is measured in seconds of work: waiting and delayed tasks count whole, tasks in flight half (they are half
 done on average). A task takes what tasks took lately, or what is known of the live jobs' steps beforehand if that is
-more: a film behind a hundred quick tasks is not taken for one of them. A node that works offers its slots for the whole horizon, a booting one for what is left after its
-boot, a new one for the horizon less a boot; draining and dead nodes offer nothing. Scale-out is one step; scale-in
-takes only nodes that have been idle for the cooldown, and only those that would not be started for the same backlog:
+more: a film behind a hundred quick tasks is not taken for one of them. A node that works offers its slots for the
+whole horizon, a booting one for what is left after its boot, a new one for the horizon less a boot; draining and dead
+ones offer nothing. Scale-out is one step; scale-in takes only nodes that have been idle for the cooldown, and only
+those that would not be started for the same backlog:
 what is drained now is not launched again by the next look at the same view.
 """
 
