@@ -15,6 +15,7 @@ from minimoto.aws.resources import RESOURCES
 from minimoto.aws.resources.context import Context
 from minimoto.aws.resources.plan import plan
 from minimoto.aws.resources.resource import Resource
+from minimoto.aws.resources.roles import MachineProfile
 from minimoto.aws.resources.setup import Outcome
 from minimoto.errors import SetupFailed
 
@@ -88,6 +89,21 @@ def test_what_was_removed_by_hand_is_made_again(deployed: Deployed, resource: Re
     assert label in outcome.made
     assert resource.label() in [planned.what for planned in foreseen]
     assert not deployed.again().changed
+
+
+def test_machines_get_a_profile_that_was_made_again(deployed: Deployed) -> None:
+    before = _associations(deployed)
+    MachineProfile("client").remove(deployed.ctx, deployed.ctx.get("client-profile"))
+    outcome = deployed.again()
+    assert [line for line in outcome.repaired if "instance profile is one that is gone" in line]
+    (was,), (now,) = before, _associations(deployed)
+    assert was["IamInstanceProfile"]["Id"] != now["IamInstanceProfile"]["Id"]
+
+
+def _associations(deployed: Deployed) -> Any:
+    filters = [{"Name": "instance-id", "Values": [deployed.ctx.id("client")]}]
+    answer = deployed.account.client("ec2").describe_iam_instance_profile_associations(Filters=filters)
+    return answer["IamInstanceProfileAssociations"]
 
 
 Damage = Callable[[Account, Context], Any]

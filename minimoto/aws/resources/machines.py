@@ -70,9 +70,12 @@ class Machine(Resource):
             ec2.modify_instance_metadata_options(InstanceId=found.id, **value)
 
         state = details["State"]["Name"]
+        profile = f"{self.role}-profile"
+        renewed = "one that is gone" if profile in ctx.made else ctx.id(profile)
         settings = [
             Setting("state", "running" if state == "pending" else state, "running", switch),
             Setting("metadata options", {key: options.get(key) for key in METADATA}, METADATA, protect),
+            Setting("instance profile", renewed, ctx.id(profile), lambda value: self._give_profile(ctx, value)),
             Setting(
                 "type",
                 details["InstanceType"],
@@ -81,7 +84,7 @@ class Machine(Resource):
             ),
         ]
         # Its replacements are the watchdog's, which chooses among several types.
-        return settings if self.role != "service" else settings[:2]
+        return settings if self.role != "service" else settings[:3]
 
     def remove(self, ctx: Context, found: Found) -> None:
         # Whether it is gone is waited for where that matters: before the security group goes.
@@ -94,6 +97,17 @@ class Machine(Resource):
     def record(self, ctx: Context, found: Found) -> Config:
         names: dict[str, Any] = {f"{self.role}_id": found.id, f"{self.role}_identity": identity(ctx.config, self.role)}
         return replace(ctx.config, **names)
+
+    def _give_profile(self, ctx: Context, profile: str) -> None:
+        """Gives all machines of the role a profile that was made again; one that is gone cannot be put back."""
+        if profile != ctx.id(f"{self.role}-profile"):
+            return
+        ec2, ids = ctx.client("ec2"), [machine.id for machine in self.find_all(ctx)]
+        filters = [{"Name": "instance-id", "Values": ids}, {"Name": "state", "Values": ["associated"]}]
+        pages = ec2.get_paginator("describe_iam_instance_profile_associations").paginate(Filters=filters)
+        held = {a["InstanceId"]: a["AssociationId"] for page in pages for a in page["IamInstanceProfileAssociations"]}
+        for id in ids:
+            ctx.insist(self.kind, _give(ec2, id, held.get(id), profile), while_=_profile_unknown)
 
     def _type(self, config: Config) -> str:
         return config.service_type if self.role == "service" else config.small_type
@@ -125,6 +139,13 @@ def identity(config: Config, role: str) -> str:
 
 def _launch(ec2: Any, request: dict[str, Any]) -> Callable[[], Any]:
     return lambda: ec2.run_instances(**request)
+
+
+def _give(ec2: Any, instance: str, association: str | None, profile: str) -> Callable[[], Any]:
+    given = {"IamInstanceProfile": {"Name": profile}}
+    if association is None:
+        return lambda: ec2.associate_iam_instance_profile(InstanceId=instance, **given)
+    return lambda: ec2.replace_iam_instance_profile_association(AssociationId=association, **given)
 
 
 def _profile_unknown(error: ClientError) -> bool:
