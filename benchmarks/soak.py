@@ -66,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kill-every", type=float, default=3.0, help="mean seconds between two SIGKILLs")
     parser.add_argument("--minutes", type=float, default=30.0, help="a job that has not ended by then is stuck")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="keep everything, logs of the machines included, in this empty folder")
+    parser.add_argument(
+        "--folder", type=Path, help="keep everything, logs of the machines included, in this empty folder"
+    )
     args = parser.parse_args(argv)
     if args.folder:
         args.folder.mkdir(parents=True)
