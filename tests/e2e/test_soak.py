@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.xdist_group("whole")
 def test_jobs_survive_killed_services_killed_machines_and_a_failing_aws() -> None:
     command = [sys.executable, "-m", "benchmarks.soak", "--jobs", "8", "--minutes", "5", "--kill-every", "2"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     counts = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert counts["successful"] == "8"
