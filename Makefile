@@ -33,10 +33,10 @@ format: $(call STAMP,dev)
 	$(BIN)/ruff check --fix .
 
 soak: $(call STAMP,dev)
-	$(BIN)/python benchmarks/soak.py $(ARGS)
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
-bench: $(call STAMP,dev)
-	$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(call STAMP,bench)
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 .PHONY: debian
 debian:
@@ -51,6 +51,11 @@ $(call STAMP,dev): | $(VENV)
 	@echo "installing minimoto and its tools into $(VENV) (once; a minute or two)"
 	@$(BIN)/pip install -qq --editable '.[dev]'
 	@touch $@ $(call STAMP,local)
+
+$(call STAMP,bench): $(call STAMP,dev)
+	@echo "installing the peers of the benchmarks into $(VENV) (once; a minute or two)"
+	@$(BIN)/pip install -qq --editable '.[bench]'
+	@touch $@
 
 $(VENV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
