@@ -17,8 +17,9 @@ from minimoto.core.retry import backoff, may_retry
 from minimoto.core.task import Skipped, TaskKey, TaskResult
 from minimoto.errors import CloudError, Conflict, LeaseLost, NotFound, StepFailed
 from minimoto.heartbeat import Heartbeat, Held, Stopped, Why
-from minimoto.sandbox import Answer, Limits, Request, Sandbox, clear
+from minimoto.sandbox import Answer, Limits, Request, Sandbox
 from minimoto.task_files import PARTS, DiskFull, Local, TaskFiles
+from minimoto.work_folder import clear
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger

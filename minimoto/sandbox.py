@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minimoto.errors import StepFailed
+from minimoto.process_tree import how_it_ended, kill_tree, resident
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -136,7 +135,7 @@ class Sandbox:
         child, self._child = self._child, None
         if child is None:
             return
-        _kill_tree(child.process)
+        kill_tree(child.process)
         os.close(child.lifeline)
         child.selector.close()
         for pipe in (child.process.stdin, child.process.stdout, child.process.stderr):
@@ -174,7 +173,7 @@ class Sandbox:
 
     def _recycle(self, memory: int) -> None:
         """A child that kept much of its memory from the step before must not be killed for it in the next."""
-        if self._child is not None and self._child.ready and _memory(self._child.process.pid, tree=False) > memory / 2:
+        if self._child is not None and self._child.ready and resident(self._child.process.pid, tree=False) > memory / 2:
             self._log.debug("step process replaced: it has kept much memory")
             self.close()
 
@@ -208,7 +207,7 @@ class Sandbox:
                 self._judge(child, limits, now - alive)
 
     def _judge(self, child: _Child, limits: Limits, silent: float) -> None:
-        used = _memory(child.process.pid, tree=True)
+        used = resident(child.process.pid, tree=True)
         if used > limits.memory:
             self.close()
             raise StepFailed(f"killed: {_mib(used)} of memory, over its limit of {_mib(limits.memory)}", retry=True)
@@ -258,50 +257,9 @@ class Sandbox:
         except subprocess.TimeoutExpired:
             self._log.warning("step process closed its pipe but goes on")
         self.close()
-        how = _how(child.process.returncode)
+        how = how_it_ended(child.process.returncode)
         self._log.warning("step process died", how=how, said=[line for line in self._said if line])
         return StepFailed(how, retry=True)
-
-
-def empty(folder: Path) -> None:
-    """Makes ``folder`` an empty folder that only this user can enter, whatever it holds."""
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink()
-    elif folder.exists():
-        try:
-            shutil.rmtree(folder)
-        except PermissionError:
-            _permit(folder)
-            shutil.rmtree(folder)
-    folder.mkdir(parents=True, mode=0o700)
-
-
-def clear(folder: Path, parts: tuple[str, ...]) -> None:
-    """Leaves nothing in ``folder`` but the empty folders ``parts``; cheap where there is nothing to remove."""
-    for entry in list(os.scandir(folder)):
-        if entry.name not in parts or not entry.is_dir(follow_symlinks=False) or _holds_anything(entry.path):
-            empty(Path(entry.path))
-            os.rmdir(entry.path)
-    for part in parts:
-        (folder / part).mkdir(mode=0o700, exist_ok=True)
-
-
-def _holds_anything(path: str) -> bool:
-    try:
-        with os.scandir(path) as entries:
-            return any(entries)
-    except PermissionError:
-        return True
-
-
-def _permit(folder: Path) -> None:
-    """Gives back the permissions that a step may have taken from its own folders."""
-    folder.chmod(0o700)
-    for parent, folders, _ in os.walk(folder):
-        for name in folders:
-            path = os.path.join(parent, name)
-            if not os.path.islink(path):
-                os.chmod(path, 0o700)
 
 
 def _answer(document: dict[str, Any]) -> Answer:
@@ -311,44 +269,6 @@ def _answer(document: dict[str, Any]) -> Answer:
         tuple(Path(path) for path in document["outputs"]),
         tuple((str(name), str(reason)) for name, reason in document["skipped"]),
     )
-
-
-def _memory(pid: int, *, tree: bool) -> int:
-    """Bytes of resident memory of a process, and with ``tree`` of all below it; 0 if it is gone."""
-    import psutil
-
-    total = 0
-    with suppress(psutil.Error):
-        parent = psutil.Process(pid)
-        for process in [parent, *(parent.children(recursive=True) if tree else [])]:
-            with suppress(psutil.Error):
-                total += process.memory_info().rss
-    return total
-
-
-def _kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """Kills a process, its group, and what it started that left the group."""
-    import psutil
-
-    strays = []
-    with suppress(psutil.Error):
-        strays = psutil.Process(process.pid).children(recursive=True)
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for stray in strays:
-        with suppress(psutil.Error):
-            stray.kill()
-    process.wait()
-
-
-def _how(status: int) -> str:
-    if status >= 0:
-        return f"crashed: it ended with exit status {status}"
-    try:
-        name = f" ({signal.Signals(-status).name})"
-    except ValueError:
-        name = ""
-    return f"crashed with signal {-status}{name}"
 
 
 def _mib(size: float) -> str:

@@ -17,8 +17,9 @@ from minimoto.core.retry import backoff
 from minimoto.errors import CloudError, MinimotoError
 from minimoto.heartbeat import Heartbeat, Pulse
 from minimoto.interruption import Stop, Watch, metadata_service, node_id
-from minimoto.sandbox import MODULE, Sandbox, clear, empty
+from minimoto.sandbox import MODULE, Sandbox
 from minimoto.task_files import PARTS, TaskFiles
+from minimoto.work_folder import clear, empty
 from minimoto.worker import Worker
 
 if TYPE_CHECKING:

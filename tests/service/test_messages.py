@@ -26,8 +26,9 @@ from minimoto.known_jobs import KnownJobs
 from minimoto.logs import open_log
 from minimoto.memory import MemoryCloud, MemoryStore
 from minimoto.ports import Message
-from minimoto.sandbox import Answer, Request, clear
+from minimoto.sandbox import Answer, Request
 from minimoto.task_files import PARTS, TaskFiles
+from minimoto.work_folder import clear
 from minimoto.worker import Worker
 from tests.submitting import create, dispatcher, message, photo, submit
 

@@ -16,7 +16,8 @@ import pytest
 
 from minimoto.errors import StepFailed
 from minimoto.logs import open_log
-from minimoto.sandbox import Answer, Limits, Request, Sandbox, empty
+from minimoto.sandbox import Answer, Limits, Request, Sandbox
+from minimoto.work_folder import empty
 from tests.submitting import wait_for
 
 ROOT = Path(__file__).parents[2]
