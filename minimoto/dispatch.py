@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from minimoto.core import message
 from minimoto.core.events import Action, Enqueue, Enqueued, Event, Notify, RemoveWork
-from minimoto.core.job import Job, JobState
+from minimoto.core.job import Job, JobState, Location
 from minimoto.core.lifecycle import advance
 from minimoto.core.task import TaskKey
 from minimoto.errors import Conflict
@@ -70,7 +70,9 @@ class Dispatcher:
 
     def _notify(self, job: Job) -> None:
         if job.state is JobState.PROCESSING_SUCCESSFUL:
-            text = "\n".join(str(job.outputs.__class__(job.outputs.bucket, key)) for key in job.results)
+            text = "\n".join(str(Location(job.outputs.bucket, key)) for key in job.results)
+            more = job.stages[-1].outputs - len(job.results)
+            text += f"\nand {more} more" if more > 0 else ""
         else:
             text = job.error
         self.topic.announce(f"minimoto: {job.name} {job.state}"[:100], f"{job.id}: {job.state}\n{text}\n")

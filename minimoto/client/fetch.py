@@ -48,7 +48,9 @@ def fetch(cloud: Cloud, job: Job, out: Path, transfer: Transfer, *, force: bool 
         CloudError: a call failed, or what arrived is not what was stored.
     """
     _check_ended(job)
-    files = [_Fetching(_stat(cloud.store, location), out / _relative(job, location)) for location in results(job)]
+    files = [
+        _Fetching(_stat(cloud.store, location), out / _relative(job, location)) for location in results(cloud, job)
+    ]
     try:
         out.mkdir(parents=True, exist_ok=True)
         for file in files:

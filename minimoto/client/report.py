@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from minimoto.client.submit import output
 from minimoto.core.job import Entry, Job, Location
 from minimoto.core.progress import JobProgress
-from minimoto.core.task import Skipped
+from minimoto.core.task import Skipped, TaskState
 
 if TYPE_CHECKING:
     from minimoto.wiring import Cloud
@@ -27,13 +27,17 @@ def skipped(cloud: Cloud, job: Job) -> tuple[Skipped, ...]:
     )
 
 
-def results(job: Job) -> tuple[Location, ...]:
-    """The objects that the job made."""
-    return tuple(Location(job.outputs.bucket, key) for key in job.results)
+def results(cloud: Cloud, job: Job) -> tuple[Location, ...]:
+    """The objects that the job made: as its document names them, or its last tasks' records where that names some."""
+    if len(job.results) >= job.stages[-1].outputs:
+        return tuple(Location(job.outputs.bucket, key) for key in job.results)
+    tasks = cloud.jobs.tasks(job.id, len(job.stages) - 1)
+    names = sorted({name for task in tasks if task.state is TaskState.DONE for name in task.result.outputs})
+    return tuple(job.outputs / name for name in names)
 
 
 def job_document(job: Job, progress: JobProgress | None = None, left_out: tuple[Skipped, ...] = ()) -> dict[str, Any]:
-    """A job as JSON; times are seconds since the epoch.
+    """A job as JSON; times are seconds since the epoch. Of very many results ``results`` names the first.
 
     Parameters:
         left_out: photos that could not be used.
@@ -46,7 +50,8 @@ def job_document(job: Job, progress: JobProgress | None = None, left_out: tuple[
         "state": job.state.value,
         "photos": job.photos,
         "output": str(output(job)),
-        "results": [str(location) for location in results(job)],
+        "results": [str(Location(job.outputs.bucket, key)) for key in job.results],
+        "result_count": job.stages[-1].outputs,
         "error": job.error,
         "skipped": [{"name": each.name, "reason": each.reason} for each in left_out],
         "created": job.created,

@@ -124,7 +124,8 @@ class Job:
         attachments: names of the files beside the photos that the pipeline's parameters name.
         strict: whether one broken photo fails the job.
         stage: index of the stage that runs (the last one once the job has ended).
-        results: keys of the results in the output bucket, once successful.
+        results: keys of results in the output bucket; of very many the first, by name
+            (:data:`minimoto.core.lifecycle.MOST_RESULTS`): the last stage's ``outputs`` is how many there are.
         error: why the job failed, one line.
         history: what happened, oldest first: every event that changed the state or a stage, and every failed try.
         version: how often the document was written; guards each write.

@@ -27,10 +27,20 @@ from minimoto.core.events import (
     UploadFinished,
 )
 from minimoto.core.job import Entry, Job, JobState, Stage
+from minimoto.core.lease import MOST_REASON
 from minimoto.core.shards import task_count
 
 MOST_HISTORY = 600
 """Entries kept: failed tries beyond it are counted by their tasks but no longer listed."""
+
+MOST_RESULTS = 400
+"""Results named in the document, the first by name; the records of the last stage's tasks name all of them.
+
+These limits keep the whole document below the 400 KB that DynamoDB takes: it must never become too large to be saved.
+"""
+
+MOST_TRY_REASON = 200
+"""Characters kept of why one try failed; the task's own record keeps more."""
 
 Step = tuple[Job, tuple[Action, ...]]
 
@@ -93,7 +103,7 @@ def _task_done(job: Job, event: TaskDone, now: float) -> Step:
     )
     job = replace(job.with_stage(event.stage, stage), updated=now, state=JobState.BEING_PROCESSED)
     if event.stage == len(job.stages) - 1:
-        job = replace(job, results=tuple(sorted({*job.results, *event.results})))
+        job = replace(job, results=tuple(sorted({*job.results, *event.results})[:MOST_RESULTS]))
     if stage.missing:
         return job, ()
     return _finish_stage(job, event, now)
@@ -104,7 +114,8 @@ def _task_failed(job: Job, event: TaskFailed, now: float) -> Step:
         return job, ()
     if not event.retry:
         return _fail(job, event.stage, event.task, event.reason, event.attempt, event.node, now)
-    entry = Entry(now, "task_failed", event.reason, event.stage, event.task, event.attempt, event.node)
+    reason = event.reason[:MOST_TRY_REASON]
+    entry = Entry(now, "task_failed", reason, event.stage, event.task, event.attempt, event.node)
     if len(job.history) >= MOST_HISTORY or _told(job, entry):
         return job, ()
     return _record(job, entry), ()
@@ -128,7 +139,8 @@ def _tasks_lost(job: Job, event: TasksLost, now: float) -> Step:
     if not lost:
         return job, ()
     if len(job.history) < MOST_HISTORY:
-        detail = f"{len(lost)} tasks: {event.reason}" if event.reason else f"{len(lost)} tasks"
+        reason = event.reason[:MOST_TRY_REASON]
+        detail = f"{len(lost)} tasks: {reason}" if reason else f"{len(lost)} tasks"
         job = _record(job, Entry(now, "enqueued_again", detail, event.stage))
     return job, (Enqueue(job.id, event.stage, lost),)
 
@@ -197,6 +209,7 @@ def _fail(job: Job, stage: int, task: int, reason: str, attempt: int, node: str,
 
 
 def _end(job: Job, state: JobState, now: float, entry: Entry) -> Step:
+    entry = replace(entry, detail=entry.detail[:MOST_REASON])
     error = entry.detail or entry.what if state is not JobState.PROCESSING_SUCCESSFUL else ""
     job = _record(replace(job, state=state, error=error), entry)
     return job, (RemoveWork(job.id), Notify(job.id))
@@ -214,4 +227,4 @@ def _told(job: Job, entry: Entry) -> bool:
 
 
 def _many(job: Job) -> str:
-    return f"{len(job.results)} results" if len(job.results) != 1 else job.results[0]
+    return f"{job.stages[-1].outputs} results" if len(job.results) != 1 else job.results[0]

@@ -16,6 +16,9 @@ from minimoto.core.job import Per, Stage
 from minimoto.core.shards import TASK_SECONDS, shard_size
 from minimoto.errors import InvalidPipeline
 
+MOST_STAGES = 20
+"""Steps of one pipeline: they all lie in one job document, and a message can name 100."""
+
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^"]')
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -64,8 +67,10 @@ def plan(
     """The stages of a pipeline, each step and parameter checked.
 
     Raises:
-        InvalidPipeline: an unknown step, an unknown or bad parameter, or a per-photo step behind a film.
+        InvalidPipeline: an unknown step, an unknown or bad parameter, a per-photo step behind a film, or too many.
     """
+    if len(calls) > MOST_STAGES:
+        raise InvalidPipeline(f"the pipeline has {len(calls)} steps; {MOST_STAGES} are the most")
     stages: list[Stage] = []
     for call in calls:
         rules = _find(call.step, steps)

@@ -10,8 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minimoto.aws.documents import FORMAT, from_json, number, number_of, read_document, to_json, write_document
+from minimoto.core.events import TaskDone, TaskFailed, UploadFinished
 from minimoto.core.job import Entry, Job, JobState, Location, Stage
+from minimoto.core.lifecycle import advance
+from minimoto.core.manifest import MOST_PHOTOS
 from minimoto.core.node import NodeReport
+from minimoto.core.pipeline import MOST_STAGES
+from minimoto.core.shards import MOST_TASKS
 from minimoto.core.task import Skipped, Task, TaskResult
 from minimoto.errors import CloudError
 
@@ -138,3 +143,31 @@ def test_a_state_that_is_none_is_refused() -> None:
         from_json(to_json(JOB).replace("NOT_READY_TO_PROCESS", "LATER"), Job)
     with pytest.raises(ValueError, match="none of"):
         from_json(to_json(JOB).replace('"folder"', '"heap"'), Job)
+
+
+def test_the_largest_job_fits_an_item() -> None:
+    """One that cannot be saved could never end."""
+    id = "x" * 69
+    stages = tuple(Stage("fit", {"size": "640x480"}, "photo", 1) for _ in range(MOST_STAGES))
+    job = Job(id, "ø" * 100, "ana@laptop", "fit|" * 20, stages, Location("in", f"{id}/"), Location("out", f"{id}/"),
+              0.1, 0.1, 0.1)  # fmt: skip
+    job, _ = advance(job, UploadFinished(MOST_PHOTOS), 0.1)
+    each = MOST_PHOTOS // MOST_TASKS
+    for stage in range(MOST_STAGES):
+        for task in range(MOST_TASKS):
+            for attempt in (1, 2, 3):
+                job, _ = advance(job, TaskFailed(stage, task, "why " * 500, True, attempt, "i-0123456789abcdef0"), 1e9)
+            names = (f"{task * each + number:06d}-{'y' * 100}.jpg" for number in range(each))
+            results = tuple((job.outputs / name).key for name in names) if stage == MOST_STAGES - 1 else ()
+            job, _ = advance(job, TaskDone(stage, task, each, results=results, node="i-0123456789abcdef0"), 1e9)
+    assert job.state is JobState.PROCESSING_SUCCESSFUL
+    assert job.stages[-1].outputs == MOST_PHOTOS
+    assert job.results[0].endswith(f"/000000-{'y' * 100}.jpg")
+    assert len(to_json(job)) < 380_000
+
+
+def test_a_reason_of_any_length_fits_an_item() -> None:
+    job, _ = advance(JOB, UploadFinished(1), 0.1)
+    job, _ = advance(job, TaskFailed(0, 0, "x" * 1_000_000, retry=False), 0.2)
+    assert job.state is JobState.PROCESSING_FAILED
+    assert len(to_json(job)) < 10_000

@@ -212,6 +212,21 @@ def test_fetching_makes_whole_files_and_leaves_those_that_are_there(
     assert film.stat().st_mtime == 1
 
 
+def test_of_very_many_results_all_are_fetched(
+    cloud: MemoryCloud, folder: MakeFolder, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minimoto.core.lifecycle.MOST_RESULTS", 4)
+    request = Request(folder=folder(6), pipeline="fit", owner="ana@laptop")
+    job = submit(prepare(request, cloud), cloud, Heard(), records=records).job
+    Worker(cloud).work()
+    ended = cloud.jobs.get(job.id)
+    document = job_document(ended)
+    assert (len(document["results"]), document["result_count"]) == (4, 6)
+    assert cloud.topic.announced[0][1].endswith("and 2 more\n")
+    fetched = fetch(cloud, ended, tmp_path / "out", transfer)
+    assert [path.name[:6] for path in fetched] == [f"{number:06d}" for number in range(6)]
+
+
 def test_a_different_file_is_not_overwritten_unless_told_to(cloud: MemoryCloud, job: Job, tmp_path: Path) -> None:
     Worker(cloud).work()
     ended, film = cloud.jobs.get(job.id), tmp_path / "out" / "trip.mp4"

@@ -62,6 +62,7 @@ def test_steps_values_and_names() -> None:
         ("fit:bad=1", "fit: bad is bad"),
         ("fit:=1", "not a name"),
         ("x" * 5000, "longer"),
+        (" | ".join(["fit"] * 21), "21 steps; 20 are the most"),
     ],
 )
 def test_a_pipeline_that_cannot_run_says_why(text: str, says: str) -> None:
