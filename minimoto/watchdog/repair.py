@@ -69,10 +69,14 @@ class Repairs:
         return task.state is TaskState.RUNNING and task.lease_until > self.now
 
     def again(self, job: Job, tasks: Sequence[Task], reason: str) -> bool:
-        """Sends tasks again, unless one of them has been tried too often: that ends the job, with the task's error."""
+        """Sends tasks again, unless one of them has been tried too often: that ends the job, with the task's error.
+
+        A task that is done is sent too, whichever try did it: a delivery makes the worker say what it made.
+        """
         for task in tasks:
             given_up = task.state is TaskState.FAILED
-            if given_up or not may_retry(task.attempt, wanted=True):
+            tried_out = task.state is not TaskState.DONE and not may_retry(task.attempt, wanted=True)
+            if given_up or tried_out:
                 why = f"{task.error or reason} ({counted(task.attempt, 'try', 'tries')})"
                 failed = TaskFailed(task.key.stage, task.key.task, why, retry=False, attempt=task.attempt)
                 return self.apply(job, failed, f"failed: {why}")

@@ -244,6 +244,18 @@ def test_a_task_given_up_without_a_word_to_its_job_ends_it(fleet: Fleet) -> None
     assert "no such font" in get(fleet).error
 
 
+def test_a_task_done_with_its_last_try_does_not_fail_its_job(fleet: Fleet) -> None:
+    job(fleet)
+    key = TaskKey("trip-1", 0, 0)
+    for _ in range(3):
+        fleet.cloud.jobs.fail(key, claim(fleet, 0), fleet.now, "the node hung", again=True)
+    done = fleet.cloud.jobs.finish(key, claim(fleet, 0), fleet.now, 5.0, TaskResult(("a.jpg",)))
+    assert done.attempt == 4
+    steady(fleet, 0, 60)
+    assert not get(fleet).state.final
+    assert waiting(fleet) == [0, 1, 2]
+
+
 def test_only_jobs_ready_or_being_processed_are_published(fleet: Fleet) -> None:
     for index, state in enumerate(JobState):
         job(fleet, f"j{index}", state=state)
