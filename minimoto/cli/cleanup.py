@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
                 console.note(f"  {problem}")
             return 1
         if recorded:
-            _forget(stands, file, kept=bool(removal.kept))
+            _forget(deployment.forget_key(stands), file, kept=bool(removal.kept))
         if not args.json:
             done = f"deleted {counted(len(removal.removed), 'resource')}" if removal.removed else "nothing to delete"
             rest = f"; kept: {', '.join(removal.kept)}" if removal.kept else ""
@@ -88,12 +88,7 @@ def _many(count: int) -> str:
 def _forget(stands: Config, file: Path, *, kept: bool) -> None:
     """Takes the ids of what is gone out of the settings; a file without anything else in it goes too."""
     from minimoto import config, console
-    from minimoto.aws.resources.key_pair import is_own
 
-    key = Path(stands.key_file).expanduser()
-    if stands.key_file and is_own(key, stands.name):
-        key.unlink(missing_ok=True)
-        stands = replace(stands, key_file="")
     bare = config.without_ids(stands)
     if kept:
         bare = replace(bare, bucket_output=stands.bucket_output)

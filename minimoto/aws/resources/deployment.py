@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from minimoto.aws.resources import RESOURCES, cleanup
 from minimoto.aws.resources.cleanup import Removal, Survey
 from minimoto.aws.resources.context import Context
 from minimoto.aws.resources.installer import Installer
+from minimoto.aws.resources.key_pair import is_own
 from minimoto.aws.resources.plan import Planned, plan
 from minimoto.aws.resources.prices import Estimate, estimate
 from minimoto.aws.resources.setup import Outcome, Setup
@@ -93,6 +95,14 @@ class Deployment:
     def remove(self, *, keep_results: bool) -> Removal:
         """Removes the deployment."""
         return cleanup.remove(self._context(), RESOURCES, keep_results=keep_results, say=self._say)
+
+    def forget_key(self, config: Config) -> Config:
+        """Deletes the private key of a deployment that is gone, if setup made it; the settings without it."""
+        file = Path(config.key_file).expanduser()
+        if not config.key_file or not is_own(file, config.name):
+            return config
+        file.unlink(missing_ok=True)
+        return replace(config, key_file="")
 
     def _context(self) -> Context:
         config = self.config
