@@ -23,12 +23,15 @@ from minimoto.watchdog.dead_letters import clear_dead
 from minimoto.watchdog.gone import clear_gone
 from minimoto.watchdog.observe import Observation, limits_of, observe
 from minimoto.watchdog.problems import Problems
-from minimoto.watchdog.repair import Repairs, expire_uploads, find_lost, send_unsent
+from minimoto.watchdog.repair import Repairs, close_ended, expire_uploads, find_lost, send_unsent
 
 if TYPE_CHECKING:
     from minimoto.wiring import Cloud
 
 METRIC = "NumJobsReadyOrBeingProcessed"
+HEALTHY_NODES = "NumHealthyNodes"
+"""Nodes that report and are capacity; setup's alarm for a fleet without one watches it."""
+
 COUNTED = frozenset({JobState.READY_TO_PROCESS, JobState.BEING_PROCESSED})
 
 NEWEST = "newest"
@@ -130,7 +133,7 @@ class Watchdog:
         if seen.jobs is not None:
             memory, repaired = self._repair(seen, before, acted, limits, problems)
             done = (*done, *repaired)
-            self._publish(seen.jobs, problems, now)
+        self._publish(seen, view, problems, now)
         told = Pass(now, view, decision, done, tuple(problems.lines), len(memory.dead_letters))
         if in_time():
             memory = self._record(told, memory, problems)
@@ -153,13 +156,19 @@ class Watchdog:
         clear_gone(repairs, seen, before, acted.memory, acted.dead, limits.strike_seconds)
         memory = clear_dead(repairs, acted.memory)
         expire_uploads(repairs)
+        close_ended(repairs)
         send_unsent(repairs)
         memory = find_lost(repairs, seen.view, memory, limits.strike_seconds)
         return memory, tuple(repairs.done)
 
-    def _publish(self, jobs: tuple[Job, ...], problems: Problems, now: float) -> None:
-        counted = float(sum(job.state in COUNTED for job in jobs))
-        problems.did(lambda: self.cloud.metrics.publish(METRIC, counted, now))
+    def _publish(self, seen: Observation, view: View, problems: Problems, now: float) -> None:
+        """What could not be seen is not published: a missing datapoint is no zero."""
+        if view.nodes is not None and view.reports_known:
+            healthy = float(sum(node.reported for node in view.counted))
+            problems.did(lambda: self.cloud.metrics.publish(HEALTHY_NODES, healthy, now))
+        if seen.jobs is not None:
+            counted = float(sum(job.state in COUNTED for job in seen.jobs))
+            problems.did(lambda: self.cloud.metrics.publish(METRIC, counted, now))
 
     def _record(self, told: Pass, memory: Memory, problems: Problems) -> Memory:
         """Keeps the newest pass for ``--explain``; those that changed something, or whose rule is new, are logged."""

@@ -87,14 +87,14 @@ def oldest_message(ctx: Context) -> Definition:
 
 
 def no_healthy_node(ctx: Context) -> Definition:
-    """No node is healthy, or the watchdog does not report any more."""
+    """No node is healthy where there should be one, or the watchdog does not report any more."""
     return {
         "Namespace": NAMESPACE,
         "MetricName": HEALTHY_NODES,
         "Dimensions": [{"Name": "Deployment", "Value": ctx.config.name}],
         "Statistic": "Maximum",
         "ComparisonOperator": "LessThanThreshold",
-        "Threshold": 1.0,
+        "Threshold": float(min(1, ctx.config.min_nodes)),
         "Period": 300,
         "EvaluationPeriods": 3,
         "TreatMissingData": "breaching",
