@@ -15,7 +15,7 @@ from minimoto.core.fleet import Action, Decision, Drain, Launch, decide
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_memory import Memory, learn, load
 from minimoto.core.fleet_view import View
-from minimoto.core.job import Job, JobState
+from minimoto.core.job import JobState
 from minimoto.core.policies import choose
 from minimoto.errors import CloudError
 from minimoto.watchdog.act import MEMORY, Acted, act, save
