@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minimoto.core import message
-from minimoto.core.events import Action, Enqueue, Enqueued, Event, Notify, RemoveWork
+from minimoto.core.events import Action, Closed, Enqueue, Enqueued, Event, Notify, RemoveWork
 from minimoto.core.job import Job, JobState, Location
-from minimoto.core.lifecycle import advance
+from minimoto.core.lifecycle import advance, closing
 from minimoto.core.task import TaskKey
 from minimoto.errors import Conflict
 from minimoto.ports import Clock, Jobs, Queue, Store, Topic
@@ -52,11 +52,21 @@ class Dispatcher:
                 except Conflict:
                     document = self.jobs.get(document.id)
                     continue
-            for action in actions:
-                changed = self._act(changed, action)
-            return changed
+            return self._act_all(changed, actions)
         names = ", ".join(sorted({type(event).__name__ for event in events}))
         raise Conflict(f"job {document.id}: it kept changing while {names} was recorded")
+
+    def close(self, job: Job) -> Job:
+        """Carries out once more what follows from a job's end, where whoever ended it could not; else as :meth:`apply`.
+
+        Whoever listens may be told twice, but is told.
+        """
+        return self._act_all(job, closing(job))
+
+    def _act_all(self, job: Job, actions: Sequence[Action]) -> Job:
+        for action in actions:
+            job = self._act(job, action)
+        return job
 
     def _act(self, job: Job, action: Action) -> Job:
         if isinstance(action, Enqueue):
@@ -66,6 +76,7 @@ class Dispatcher:
             self.store.remove(job.inputs / "work/")
         elif isinstance(action, Notify):
             self._notify(job)
+            return self.apply(job, Closed())
         return job
 
     def _notify(self, job: Job) -> None:

@@ -141,6 +141,9 @@ class Jobs(Protocol):
     def live(self) -> list[Job]:
         """Every job that has not ended."""
 
+    def unclosed(self) -> list[Job]:
+        """The jobs that have ended and are not closed, oldest first."""
+
     def recent(self, limit: int = 50, owner: str = "") -> list[Job]:
         """The newest jobs, newest first."""
 

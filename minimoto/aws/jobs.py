@@ -32,6 +32,9 @@ MOST_KNOWN = 256
 
 MOST_TRIES = 100
 
+LIVE, ENDED = "LIVE", "ENDED"
+"""What the index ``live`` says of a job; one that is closed is not in it."""
+
 
 class _Record(NamedTuple):
     """A task's record, and the name of the write that it comes from (empty: there is none yet)."""
@@ -78,15 +81,21 @@ class DynamoJobs:
             NEWEST_KEY: text("JOB"),
             CREATED: number(job.created),
             **({OWNER: text(job.owner)} if job.owner else {}),
-            **({} if job.state.final else {LIVE_KEY: text("LIVE")}),
+            **({} if job.closed else {LIVE_KEY: text(ENDED if job.state.final else LIVE)}),
         }
         self._items.put(_job_key(job.id), item, condition, **named)
         return job
 
     def live(self) -> list[Job]:
         """Every job that has not ended, oldest first; a job created within the last second may be missing."""
-        keys = list(self._index(LIVE_INDEX, LIVE_KEY, "LIVE"))
-        return [job for item in self._items.get_many(keys) if not (job := _job(item)).state.final]
+        return [job for job in self._listed(LIVE) if not job.state.final]
+
+    def unclosed(self) -> list[Job]:
+        """Jobs that have ended and are not closed, oldest first; one that ended a second ago may be missing."""
+        return [job for job in self._listed(ENDED) if job.state.final and not job.closed]
+
+    def _listed(self, value: str) -> list[Job]:
+        return [_job(item) for item in self._items.get_many(list(self._index(LIVE_INDEX, LIVE_KEY, value)))]
 
     def recent(self, limit: int = 50, owner: str = "") -> list[Job]:
         """The newest jobs, newest first; a job created within the last second may be missing."""

@@ -143,7 +143,7 @@ def _items(names: _Names, actions: Sequence[str], partitions: Sequence[str]) -> 
 def _client(names: _Names) -> list[Document]:
     return [
         *_moving_jobs(names),
-        # LIVE and JOB are the keys of the two indexes.
+        # LIVE (and ENDED, for the watchdog) and JOB are the keys of the two indexes.
         _items(names, ("BatchGetItem",), ("JOB#*", "LIVE", "JOB")),
         _allow("Upload", ["s3:PutObject", "s3:AbortMultipartUpload"], _below(names.inputs, "*/in/*")),
         _allow("Read", ["s3:GetObject"], [*_below(names.inputs), *_below(names.outputs)]),
@@ -170,7 +170,11 @@ def _service(names: _Names) -> list[Document]:
 def _watchdog(names: _Names) -> list[Document]:
     return [
         *_moving_jobs(names),
-        _items(names, ("BatchGetItem", "DeleteItem"), ("JOB#*", "LIVE", "JOB", "NODE", "DRAIN", "LEDGER", "DECISIONS")),
+        _items(
+            names,
+            ("BatchGetItem", "DeleteItem"),
+            ("JOB#*", "LIVE", "ENDED", "JOB", "NODE", "DRAIN", "LEDGER", "DECISIONS"),
+        ),
         _allow("Count", ["sqs:GetQueueAttributes"], names.queue),
         _allow("DeadLetters", ["sqs:ReceiveMessage", "sqs:DeleteMessage"], names.dead_letters),
         *_seeing_the_fleet(),

@@ -9,8 +9,8 @@
     LEDGER         NOTE#<name>              what the watchdog remembers
     DECISIONS      <time>#<nonce>           a decision of the watchdog, until it expires
 
-Index ``live`` holds the jobs that have not ended (only those carry its key), index ``newest`` all jobs by their time.
-Neither holds the documents, so saving a job does not write to them.
+Index ``live`` holds the jobs that have not ended or are not closed (only those carry its key), index ``newest`` all
+jobs by their time. Neither holds the documents, so saving a job does not write to them.
 """
 
 from __future__ import annotations

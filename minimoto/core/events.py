@@ -95,7 +95,22 @@ class TasksLost:
     reason: str = ""
 
 
-Event = UploadFinished | Enqueued | TaskStarted | TaskDone | TaskFailed | CancelRequested | UploadAbandoned | TasksLost
+@dataclass(frozen=True)
+class Closed:
+    """What follows from the job's end has been done: :class:`RemoveWork` and :class:`Notify`."""
+
+
+Event = (
+    UploadFinished
+    | Enqueued
+    | TaskStarted
+    | TaskDone
+    | TaskFailed
+    | CancelRequested
+    | UploadAbandoned
+    | TasksLost
+    | Closed
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +124,7 @@ class Enqueue:
 
 @dataclass(frozen=True)
 class Notify:
-    """Tell whoever listens that the job has ended."""
+    """Tell whoever listens that the job has ended, then report :class:`Closed`."""
 
     job: str
 

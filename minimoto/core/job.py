@@ -127,6 +127,7 @@ class Job:
         results: keys of results in the output bucket; of very many the first, by name
             (:data:`minimoto.core.lifecycle.MOST_RESULTS`): the last stage's ``outputs`` is how many there are.
         error: why the job failed, one line.
+        closed: what follows from the end is done as well: intermediate files removed, whoever listens told.
         history: what happened, oldest first: every event that changed the state or a stage, and every failed try.
         version: how often the document was written; guards each write.
     """
@@ -149,6 +150,7 @@ class Job:
     stage: int = 0
     results: tuple[str, ...] = ()
     error: str = ""
+    closed: bool = False
     history: tuple[Entry, ...] = ()
     version: int = 0
 

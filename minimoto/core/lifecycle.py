@@ -14,6 +14,7 @@ from typing import Any
 from minimoto.core.events import (
     Action,
     CancelRequested,
+    Closed,
     Enqueue,
     Enqueued,
     Event,
@@ -55,11 +56,16 @@ def advance(job: Job, event: Event, now: float) -> Step:
 
     Returns:
         The new document (the very same object when nothing changed) and the actions, in order. A final
-        job never changes.
+        job only notes that it is closed.
     """
     if job.state.final:
-        return job, ()
+        return replace(job, closed=True) if isinstance(event, Closed) and not job.closed else job, ()
     return _RULES[type(event)](job, event, now)
+
+
+def closing(job: Job) -> tuple[Action, ...]:
+    """What follows from the end of a job."""
+    return RemoveWork(job.id), Notify(job.id)
 
 
 def _upload_finished(job: Job, event: UploadFinished, now: float) -> Step:
@@ -145,6 +151,11 @@ def _tasks_lost(job: Job, event: TasksLost, now: float) -> Step:
     return job, (Enqueue(job.id, event.stage, lost),)
 
 
+def _closed(job: Job, event: Closed, now: float) -> Step:
+    """One that has not ended cannot be closed."""
+    return job, ()
+
+
 _RULES: dict[type, Callable[[Job, Any, float], Step]] = {
     UploadFinished: _upload_finished,
     Enqueued: _enqueued,
@@ -154,6 +165,7 @@ _RULES: dict[type, Callable[[Job, Any, float], Step]] = {
     CancelRequested: _cancel_requested,
     UploadAbandoned: _upload_abandoned,
     TasksLost: _tasks_lost,
+    Closed: _closed,
 }
 
 
@@ -212,7 +224,7 @@ def _end(job: Job, state: JobState, now: float, entry: Entry) -> Step:
     entry = replace(entry, detail=entry.detail[:MOST_REASON])
     error = entry.detail or entry.what if state is not JobState.PROCESSING_SUCCESSFUL else ""
     job = _record(replace(job, state=state, error=error), entry)
-    return job, (RemoveWork(job.id), Notify(job.id))
+    return job, closing(job)
 
 
 def _record(job: Job, entry: Entry) -> Job:

@@ -45,6 +45,11 @@ class MemoryJobs:
         with self._lock:
             return sorted((job for job in self._jobs.values() if not job.state.final), key=lambda job: job.created)
 
+    def unclosed(self) -> list[Job]:
+        with self._lock:
+            ended = [job for job in self._jobs.values() if job.state.final and not job.closed]
+        return sorted(ended, key=lambda job: job.created)
+
     def recent(self, limit: int = 50, owner: str = "") -> list[Job]:
         with self._lock:
             wanted = [job for job in self._jobs.values() if owner in ("", job.owner)]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from minimoto.core.events import Enqueued, Event, TaskFailed, TasksLost, UploadAbandoned
+from minimoto.core.events import Closed, Enqueued, Event, TaskFailed, TasksLost, UploadAbandoned
 from minimoto.core.fleet_memory import Memory
 from minimoto.core.fleet_view import View
 from minimoto.core.job import Job, JobState, Stage
@@ -22,6 +23,15 @@ from minimoto.watchdog.problems import Problems
 
 if TYPE_CHECKING:
     from minimoto.wiring import Cloud
+
+CLOSING_SECONDS = 60.0
+"""Whoever ended a job is given so long to remove its work and announce its end."""
+
+MOST_CLOSED = 50
+"""Jobs closed in one pass at most: it must stay short."""
+
+UNANNOUNCED_SECONDS = 86_400.0
+"""An end that nobody could be told of for so long is told to nobody."""
 
 UNSENT_SECONDS = 60.0
 """A stage not known to have reached the queue after so long is sent again."""
@@ -49,11 +59,14 @@ class Repairs:
         """The jobs with a stage under way that this pass has not moved yet: what was read of the others is old."""
         return [(job, stage) for job in self.jobs if job.id not in self.moved and (stage := job.running) is not None]
 
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """The one way in which a job changes."""
+        return Dispatcher(self.cloud.jobs, self.cloud.queue, self.cloud.store, self.cloud.topic, self.cloud.clock)
+
     def apply(self, job: Job, event: Event, done: str) -> bool:
         """Applies an event to a job; ``False`` if that failed."""
-        cloud = self.cloud
-        dispatcher = Dispatcher(cloud.jobs, cloud.queue, cloud.store, cloud.topic, cloud.clock)
-        if not self.problems.did(lambda: dispatcher.apply(job.id, event)):
+        if not self.problems.did(lambda: self.dispatcher.apply(job.id, event)):
             return False
         self.moved.add(job.id)
         self.done.append(f"{job.id}: {done}")
@@ -89,6 +102,17 @@ def expire_uploads(repairs: Repairs) -> None:
     for job in repairs.jobs:
         if job.state is JobState.NOT_READY_TO_PROCESS and job.upload_expires <= repairs.now:
             repairs.apply(job, UploadAbandoned(), "the upload was abandoned")
+
+
+def close_ended(repairs: Repairs) -> None:
+    """Removes the work and announces the end of jobs whose end was saved by one that died then, or was refused."""
+    none: list[Job] = []
+    unclosed = repairs.problems.attempt(repairs.cloud.jobs.unclosed, none)
+    for job in [job for job in unclosed if repairs.now - job.updated >= CLOSING_SECONDS][:MOST_CLOSED]:
+        if repairs.problems.did(partial(repairs.dispatcher.close, job)):
+            repairs.done.append(f"{job.id}: its end was announced, late")
+        elif repairs.now - job.updated >= UNANNOUNCED_SECONDS:
+            repairs.apply(job, Closed(), "its end could not be announced for a day and is told to nobody")
 
 
 def send_unsent(repairs: Repairs) -> None:

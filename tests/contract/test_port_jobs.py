@@ -123,6 +123,22 @@ def test_live_jobs_are_those_that_have_not_ended(ports: Any, eventually: Any) ->
     eventually(lambda: [job for job in ports.jobs.live() if job.id in ours], [jobs[0], saved, jobs[3]])
 
 
+def test_ended_jobs_are_listed_until_they_are_closed(ports: Any, eventually: Any) -> None:
+    jobs = [ports.jobs.create(a_job(created=NOW + number)) for number in range(4)]
+    ours = {job.id for job in jobs}
+
+    def unclosed() -> list[Job]:
+        return [job for job in ports.jobs.unclosed() if job.id in ours]
+
+    failed = ports.jobs.save(replace(jobs[1], state=JobState.PROCESSING_FAILED))
+    cancelled = ports.jobs.save(replace(jobs[2], state=JobState.CANCELLED))
+    ports.jobs.save(replace(jobs[3], state=JobState.CANCELLED, closed=True))
+    eventually(unclosed, [failed, cancelled])
+    ports.jobs.save(replace(failed, closed=True))
+    eventually(unclosed, [cancelled])
+    eventually(lambda: [job for job in ports.jobs.live() if job.id in ours], [jobs[0]])
+
+
 def test_recent_jobs_come_newest_first_also_of_one_owner(ports: Any, eventually: Any) -> None:
     owner = f"ana-{uuid.uuid4().hex[:8]}"
     jobs = [ports.jobs.create(a_job(created=NOW + n, owner=owner if n % 2 else "bo", version=0)) for n in range(7)]

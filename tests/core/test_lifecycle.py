@@ -11,6 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from minimoto.core.events import (
     CancelRequested,
+    Closed,
     Enqueue,
     Enqueued,
     Event,
@@ -226,3 +227,12 @@ class Workers(RuleBasedStateMachine):
 
 
 TestWorkers = Workers.TestCase
+
+
+def test_only_a_job_that_has_ended_is_closed_and_once() -> None:
+    live = run(a_job(), UploadFinished(3))
+    assert advance(live, Closed(), 5.0) == (live, ())
+    ended = run(live, CancelRequested("ana"))
+    closed, actions = advance(ended, Closed(), 5.0)
+    assert (closed, actions) == (replace(ended, closed=True), ())
+    assert advance(closed, Closed(), 6.0)[0] is closed

@@ -133,7 +133,7 @@ def test_metrics_are_published_in_one_namespace() -> None:
     [
         ("client", {"JOB#*", "LIVE", "JOB"}),
         ("service", {"JOB#*", "NODE", "DRAIN"}),
-        ("watchdog", {"JOB#*", "LIVE", "JOB", "NODE", "DRAIN", "LEDGER", "DECISIONS"}),
+        ("watchdog", {"JOB#*", "LIVE", "ENDED", "JOB", "NODE", "DRAIN", "LEDGER", "DECISIONS"}),
     ],
 )
 def test_each_role_has_its_part_of_the_table(role: str, partitions: set[str]) -> None:

@@ -10,9 +10,11 @@ import pytest
 from played_fleet import Fleet
 
 from minimoto.core import message
+from minimoto.core.events import CancelRequested
 from minimoto.core.job import Entry, Job, JobState, Location, Stage
 from minimoto.core.node import NodeState
 from minimoto.core.task import TaskKey, TaskResult, TaskState
+from minimoto.dispatch import Dispatcher
 from minimoto.errors import CloudError
 
 
@@ -260,7 +262,8 @@ def test_only_jobs_ready_or_being_processed_are_published(fleet: Fleet) -> None:
     for index, state in enumerate(JobState):
         job(fleet, f"j{index}", state=state)
     steady(fleet, 0)
-    assert fleet.cloud.metrics.published == [("NumJobsReadyOrBeingProcessed", 2.0, fleet.now)]
+    of_jobs = [sent for sent in fleet.cloud.metrics.published if sent[0] == "NumJobsReadyOrBeingProcessed"]
+    assert of_jobs == [("NumJobsReadyOrBeingProcessed", 2.0, fleet.now)]
 
 
 @pytest.mark.parametrize(("port", "call"), [("jobs", "tasks"), ("jobs", "break_lease"), ("jobs", "save"),
@@ -285,3 +288,55 @@ def test_a_repair_that_is_cut_short_is_made_by_a_later_pass(
     steady(fleet, 60, 60, 300)
     assert set(waiting(fleet)) == {0, 1, 2}
     assert gone not in {report.node for report in fleet.cloud.nodes.reports()}
+
+
+def refuse_to_announce(*_: Any) -> None:
+    raise CloudError("the topic is gone", code="NotFound")
+
+
+def cancelled_unheard(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job ends, its work stays, and nobody is told: as if who ended it had died after the save."""
+    made = job(fleet)
+    fleet.cloud.store.write(made.inputs / "work/0/a.jpg", b"a")
+    dispatcher = Dispatcher(
+        fleet.cloud.jobs, fleet.cloud.queue, fleet.cloud.store, fleet.cloud.topic, fleet.cloud.clock
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(fleet.cloud.store, "remove", refuse_to_announce)
+        with pytest.raises(CloudError):
+            dispatcher.apply(made, CancelRequested("ana"))
+    assert get(fleet).state is JobState.CANCELLED
+    assert fleet.cloud.topic.announced == []
+
+
+def test_an_end_that_was_saved_and_not_announced_is_announced_once(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled_unheard(fleet, monkeypatch)
+    assert steady(fleet, 59) == []
+    assert steady(fleet, 1) == ["trip-1: its end was announced, late"]
+    assert [subject for subject, _ in fleet.cloud.topic.announced] == ["minimoto: trip CANCELLED"]
+    assert list(fleet.cloud.store.list(get(fleet).inputs)) == []
+    assert steady(fleet, 60, 60) == []
+    assert len(fleet.cloud.topic.announced) == 1
+
+
+def test_an_end_that_cannot_be_announced_for_a_day_is_left(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled_unheard(fleet, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(fleet.cloud.topic, "announce", refuse_to_announce)
+        assert steady(fleet, 60, 3600) == []
+        assert fleet.run().problems == ("the topic is gone",)
+        assert steady(fleet, 86_400) == ["trip-1: its end could not be announced for a day and is told to nobody"]
+    assert steady(fleet, 60) == []
+    assert get(fleet).closed
+
+
+def test_an_end_that_was_announced_is_not_announced_again(fleet: Fleet) -> None:
+    job(fleet)
+    owner = claim(fleet, 0)
+    fleet.cloud.jobs.fail(TaskKey("trip-1", 0, 0), owner, fleet.now, "no such font", again=False)
+    steady(fleet, 0, 60)
+    assert get(fleet).closed
+    assert steady(fleet, 60, 60) == []
+    assert len(fleet.cloud.topic.announced) == 1
