@@ -49,6 +49,7 @@ class Config:
     output_days: int = _s("S3", "output_days", 0, "results are deleted after so many days; 0: never")
 
     table: str = _s("DYNAMODB", "table", "", "jobs, tasks and nodes")
+    history_days: int = _s("DYNAMODB", "history_days", 90, "jobs that ended are forgotten after so many days; 0: never")
     topic_arn: str = _s("SNS", "topic_arn", "", "where the ends of jobs are announced")
 
     client_identity: str = _s("EC2", "client_identity", "", "tag Name of the client's machine")

@@ -7,6 +7,7 @@ again. So the first claim, a renewal, a finish and a save are one request each, 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minimoto.aws.documents import number, number_of, read_document, text, text_of, write_document
 from minimoto.aws.items import WRITE, Items, Lost
-from minimoto.aws.table import CREATED, LIVE_INDEX, LIVE_KEY, NEWEST_INDEX, NEWEST_KEY, OWNER, PARTITION, SORT
+from minimoto.aws.table import CREATED, EXPIRES, LIVE_INDEX, LIVE_KEY, NEWEST_INDEX, NEWEST_KEY, OWNER, PARTITION, SORT
 from minimoto.config import Config
 from minimoto.core import lease as rules
 from minimoto.core.job import Job
@@ -48,6 +49,9 @@ class DynamoJobs:
 
     def __init__(self, session: boto3.session.Session, config: Config) -> None:
         self._items = Items(session, config)
+        self._kept = config.history_days
+        # The tasks of a stage must outlive its inputs, however long a job goes on.
+        self._kept_tasks = config.history_days + config.input_days
         self._known: dict[TaskKey, _Record] = {}
         self._lock = threading.Lock()
 
@@ -81,6 +85,7 @@ class DynamoJobs:
             NEWEST_KEY: text("JOB"),
             CREATED: number(job.created),
             **({OWNER: text(job.owner)} if job.owner else {}),
+            **(_expires(job.updated, self._kept) if job.state.final and self._kept > 0 else {}),
             **({} if job.closed else {LIVE_KEY: text(ENDED if job.state.final else LIVE)}),
         }
         self._items.put(_job_key(job.id), item, condition, **named)
@@ -199,11 +204,13 @@ class DynamoJobs:
 
     def _write(self, task: Task, record: _Record, also: str = "", **named: Any) -> str:
         """Writes a record where ``record`` was; returns the write's name, raises :class:`Lost`."""
-        place = _task_key(task.key)
+        place, item = _task_key(task.key), _task_item(task)
+        if self._kept > 0:
+            item |= _expires(task.events[-1].at, self._kept_tasks)
         if not record.write:
-            return self._items.put(place, _task_item(task), "attribute_not_exists(#pk)")
+            return self._items.put(place, item, "attribute_not_exists(#pk)")
         condition = f"#{WRITE} = :{WRITE}{also}"
-        return self._items.put(place, _task_item(task), condition, **{WRITE: text(record.write), **named})
+        return self._items.put(place, item, condition, **{WRITE: text(record.write), **named})
 
     def _remember(self, record: _Record) -> None:
         with self._lock:
@@ -221,6 +228,11 @@ def _job_key(job: str) -> tuple[str, str]:
 
 def _task_key(key: TaskKey) -> tuple[str, str]:
     return f"JOB#{key.job}", f"TASK#{key.stage:03d}#{key.task:05d}"
+
+
+def _expires(at: float, days: int) -> Item:
+    """Lets DynamoDB delete the item so many days after ``at``."""
+    return {EXPIRES: number(math.ceil(at) + days * 86_400)}
 
 
 def _job(item: Item) -> Job:

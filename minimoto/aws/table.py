@@ -1,8 +1,8 @@
 """The one table of a deployment: what lies where.
 
     pk             sk                       what
-    JOB#<id>       JOB                      the job document
-    JOB#<id>       TASK#<stage>#<task>      the record of a task, its history included: a claim is one write
+    JOB#<id>       JOB                      the job document; once it has ended, until it expires
+    JOB#<id>       TASK#<stage>#<task>      a task with its history: a claim is one write; until it expires
     NODE           <node>#<slot>            the last heartbeat of a slot
     DRAIN          <node>                   a drain request
     LEDGER         PASS                     the lease that guards a pass of the watchdog

@@ -18,7 +18,7 @@ from minimoto.aws.items import Items
 from minimoto.aws.jobs import DynamoJobs, _Record
 from minimoto.aws.ledger import DynamoLedger
 from minimoto.config import Config
-from minimoto.core.job import Job, Location, Stage
+from minimoto.core.job import Job, JobState, Location, Stage
 from minimoto.core.task import ClaimOutcome, Task, TaskKey, TaskResult, TaskState
 from minimoto.errors import CloudError, ConfigError, NotFound
 
@@ -209,3 +209,29 @@ def test_a_table_that_is_missing_is_named(session: boto3.session.Session, deploy
         DynamoJobs(session, replace(deployment, table="")).get("a")
     with pytest.raises(NotFound, match="table nonesuch: reading JOB#a JOB: there is no such thing"):
         DynamoJobs(session, replace(deployment, table="nonesuch")).get("a")
+
+
+def test_jobs_that_ended_and_their_tasks_expire(
+    session: boto3.session.Session, deployment: Config, dynamodb: Any
+) -> None:
+    jobs = DynamoJobs(session, replace(deployment, history_days=90, input_days=7))
+
+    def expires(job: str, sort: str) -> float | None:
+        key = {"pk": {"S": f"JOB#{job}"}, "sk": {"S": sort}}
+        item = dynamodb.get_item(TableName=deployment.table, Key=key)["Item"]
+        return float(item["expires"]["N"]) if "expires" in item else None
+
+    job = jobs.create(a_job())
+    key = TaskKey(job.id, 0, 0)
+    jobs.claim(key, "i-1/0/x", NOW, 60)
+    assert expires(job.id, "TASK#000#00000") == NOW + 0.5 + 97 * 86_400
+    jobs.renew(key, "i-1/0/x", NOW + 20, 60, 0.5, "")
+    jobs.finish(key, "i-1/0/x", NOW + 30, 30.0, TaskResult())
+    assert expires(job.id, "TASK#000#00000") == NOW + 30.5 + 97 * 86_400
+    assert expires(job.id, "JOB") is None
+    job = jobs.save(replace(job, state=JobState.CANCELLED, updated=NOW + 100))
+    assert expires(job.id, "JOB") == NOW + 100.5 + 90 * 86_400
+    kept = DynamoJobs(session, replace(deployment, history_days=0))
+    kept.save(job)
+    kept.claim(replace(key, task=1), "i-1/0/x", NOW, 60)
+    assert (expires(job.id, "JOB"), expires(job.id, "TASK#000#00001")) == (None, None)
