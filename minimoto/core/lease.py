@@ -17,6 +17,9 @@ MOST_EVENTS = 200
 MOST_REASON = 1000
 """Characters kept of a reason."""
 
+MOST_SKIP_REASON = 200
+"""Characters kept of why an input was left out: a task may leave out hundreds, and its record must fit an item."""
+
 
 def renewed(task: Task, owner: str, now: float, lease: float, progress: float, note: str) -> Task | None:
     """The lease lasts ``lease`` seconds from now; progress (0..1) and note are what the try does."""
@@ -30,7 +33,8 @@ def finished(task: Task, owner: str, now: float, seconds: float, result: TaskRes
     if not _held(task, owner):
         return None
     done = _ended(task, TaskState.DONE, now, "done", "")
-    return replace(done, progress=1.0, seconds=seconds, result=result)
+    skipped = tuple(replace(each, reason=each.reason[:MOST_SKIP_REASON]) for each in result.skipped)
+    return replace(done, progress=1.0, seconds=seconds, result=replace(result, skipped=skipped))
 
 
 def failed(task: Task, owner: str, now: float, reason: str, again: bool) -> Task | None:

@@ -11,14 +11,17 @@ TASK_SECONDS = 30.0
 MOST_TASKS = 400
 """Tasks of one stage at most: they are all named in one job document (DynamoDB: 400 KB an item)."""
 
+MOST_INPUTS = 500
+"""Inputs of one task at most, unless there are too few tasks for that: its record names each of them."""
+
 T = TypeVar("T")
 
 
 def shard_size(seconds_per_item: float, task_seconds: float = TASK_SECONDS) -> int:
-    """Inputs of one task, so that it takes about ``task_seconds``."""
+    """Inputs of one task, so that it takes about ``task_seconds``, or less where it would have very many."""
     if seconds_per_item <= 0:
         return 1
-    return max(1, round(task_seconds / seconds_per_item))
+    return max(1, min(MOST_INPUTS, round(task_seconds / seconds_per_item)))
 
 
 def task_count(items: int, size: int, most: int = MOST_TASKS) -> int:

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from minimoto.aws.documents import FORMAT, from_json, number, number_of, read_document, to_json, write_document
 from minimoto.core.events import TaskDone, TaskFailed, UploadFinished
 from minimoto.core.job import Entry, Job, JobState, Location, Stage
+from minimoto.core.lease import finished
 from minimoto.core.lifecycle import advance
 from minimoto.core.manifest import MOST_PHOTOS
 from minimoto.core.node import NodeReport
 from minimoto.core.pipeline import MOST_STAGES
-from minimoto.core.shards import MOST_TASKS
-from minimoto.core.task import Skipped, Task, TaskResult
+from minimoto.core.shards import MOST_TASKS, shard_bounds, shard_size, task_count
+from minimoto.core.task import Skipped, Task, TaskKey, TaskResult, try_claim
 from minimoto.errors import CloudError
 
 TIMES = st.floats(allow_nan=False, allow_infinity=False)
@@ -171,3 +172,17 @@ def test_a_reason_of_any_length_fits_an_item() -> None:
     job, _ = advance(job, TaskFailed(0, 0, "x" * 1_000_000, retry=False), 0.2)
     assert job.state is JobState.PROCESSING_FAILED
     assert len(to_json(job)) < 10_000
+
+
+@pytest.mark.parametrize("left_out", [False, True])
+def test_the_record_of_a_task_with_very_many_inputs_fits_an_item(left_out: bool) -> None:
+    """One that cannot be saved is done again for ever."""
+    size = shard_size(0.001)
+    tasks = task_count(MOST_PHOTOS, size)
+    names = [f"{number:06d}-{'y' * 100}.jpg" for number in range(*shard_bounds(MOST_PHOTOS, tasks, 0))]
+    skipped = tuple(Skipped(f"{'y' * 100}.jpg", "it is damaged, " * 1000) for _ in names)
+    result = TaskResult(skipped=skipped) if left_out else TaskResult(tuple(names))
+    claimed = try_claim(Task(TaskKey("x" * 69, 0, 0)), "i-1/0/x", 1.0, 60).task
+    done = finished(claimed, "i-1/0/x", 2.0, 1.0, result)
+    assert done is not None
+    assert len(to_json(done)) < 300_000
