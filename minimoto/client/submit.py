@@ -111,6 +111,8 @@ def prepare(request: Request, cloud: Cloud) -> Prepared:
         outputs=_bucket(request.outputs, cloud.config.bucket_output, cloud.config),
     )
     photos = _ordered(found, request)
+    if len(manifest.dump_items(_items(photos)).encode()) > manifest.MOST_BYTES:
+        raise InvalidInput(f"{request.folder}: the photos' names are too long together; send them as several folders")
     for bucket in dict.fromkeys((settled.inputs, settled.outputs)):
         cloud.store.check(bucket)
     return Prepared(settled, photos, attached, found.left_out)

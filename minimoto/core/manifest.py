@@ -20,6 +20,9 @@ from minimoto.core.job import Job, Location
 from minimoto.errors import InvalidMessage
 
 MOST_PHOTOS = 20_000
+MOST_BYTES = 16_000_000
+"""Bytes of a manifest: what ``Store.read`` gives."""
+
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 

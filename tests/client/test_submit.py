@@ -86,6 +86,15 @@ def test_a_folder_becomes_a_job_with_its_photos_in_order(
     assert not any(path.suffix != ".lock" for path in records.iterdir())
 
 
+def test_names_that_no_worker_could_read_are_refused_before_anything_is_sent(
+    cloud: MemoryCloud, folder: MakeFolder, heard: Heard, records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "MOST_BYTES", 100)
+    with pytest.raises(InvalidInput, match="names are too long together; send them as several folders"):
+        send(folder(4), cloud, heard, records)
+    assert cloud.jobs.recent() == []
+
+
 def test_a_pipeline_of_pictures_has_a_folder_as_its_output(
     cloud: MemoryCloud, folder: MakeFolder, heard: Heard, records: Path
 ) -> None:
