@@ -86,6 +86,12 @@ def _parse_and_run(parser: argparse.ArgumentParser, arguments: Sequence[str], na
         # Whoever read our output has gone (as in "| head"): not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         outcome, status = "", 0
+    except OSError as error:
+        # A full disk, a folder that may not be written: nothing that minimoto itself could put right.
+        if args.debug:
+            raise
+        outcome, status = ": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error)))), 1
+        print(f"{name}: {outcome}", file=sys.stderr)
     _log(args, name, arguments, outcome or ("ok" if status == 0 else f"exit status {status}"))
     return status
 

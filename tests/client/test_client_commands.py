@@ -456,3 +456,17 @@ def _on_terminal(environ: dict[str, str], *command: str) -> str:
     os.close(ours)
     assert process.wait(60) == 0, written.decode()
     return written.decode()
+
+
+def test_what_the_system_refuses_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: argparse.Namespace) -> int:
+        raise OSError(28, "No space left on device", "/home/ana/configure.ini")
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("minimoto.cli.completion.run", full)
+    assert main(["completion", "bash"]) == 1
+    assert capsys.readouterr().err == "minimoto: /home/ana/configure.ini: No space left on device\n"
+    with pytest.raises(OSError, match="No space"):
+        main(["completion", "bash", "--debug"])
