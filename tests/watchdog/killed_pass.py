@@ -20,7 +20,7 @@ from minimoto.watchdog.patrol import Watchdog
 from minimoto.wiring import Cloud
 
 PORTS = ("ledger", "fleet", "nodes", "queue", "jobs", "metrics")
-READS = frozenset({"recall", "instances", "reports", "counts", "live", "cpu", "tasks", "dead"})
+READS = frozenset({"recall", "instances", "reports", "counts", "live", "unclosed", "cpu", "tasks", "dead"})
 LATER = (121.0, 182.0)
 """Seconds after the killed pass. Its lease has ended by then; no node has been given up for not reporting."""
 

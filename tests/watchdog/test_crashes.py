@@ -20,7 +20,7 @@ from minimoto.watchdog.patrol import Watchdog
 
 DRIVER = Path(__file__).with_name("killed_pass.py")
 ROOT = Path(__file__).parents[2]
-CALLS = 10
+CALLS = 11
 """One more than the changing calls of one pass, so that the last one comes to its end."""
 
 
