@@ -171,19 +171,30 @@ def test_every_call_has_a_client_token_of_its_own_and_the_same_again(
 
 
 def test_the_request_says_what_setup_made_and_whose_it_is() -> None:
-    request = run_request(CONFIG, Offer("spot", "g5.xlarge", "z1"), 1, 4, "pass-1")
+    request = run_request(CONFIG, "lt-1", Offer("spot", "g5.xlarge", "z1"), 1, 4, "pass-1")
     assert request["LaunchTemplate"] == {"LaunchTemplateId": "lt-1", "Version": "$Default"}
     assert request["InstanceMarketOptions"]["SpotOptions"]["InstanceInterruptionBehavior"] == "terminate"
     instance, volume = ({tag["Key"]: tag["Value"] for tag in s["Tags"]} for s in request["TagSpecifications"])
     ours = {"minimoto:deployment": "trip", "minimoto:role": "service"}
     assert instance == {**ours, "Name": "trip-service", "minimoto:launch": "pass-1"}
     assert volume == ours
-    assert "InstanceMarketOptions" not in run_request(CONFIG, Offer("on-demand", "g5.xlarge"), 1, 1, "t")
-    with pytest.raises(ConfigError, match="launch_template is not set"):
-        run_request(Config(), Offer("spot", "g5.xlarge"), 1, 1, "t")
+    assert "InstanceMarketOptions" not in run_request(CONFIG, "lt-1", Offer("on-demand", "g5.xlarge"), 1, 1, "t")
 
 
 # Against the embedded EC2
+
+
+def test_a_machine_older_than_the_launch_template_finds_it_by_its_tag(
+    cloud: Any, session: boto3.session.Session
+) -> None:
+    fleet = Ec2Fleet(session, replace(cloud.config, launch_template=""))
+    with pytest.raises(ConfigError, match=f"{cloud.config.name} has no launch template"):
+        fleet.launch(1, "pass-1")
+    ec2 = client(session, cloud.config, "ec2")
+    tags = [{"Key": "minimoto:deployment", "Value": cloud.config.name}]
+    ec2.create_tags(Resources=[cloud.config.launch_template], Tags=tags)
+    (started,) = fleet.launch(1, "pass-1")
+    assert [machine.id for machine in cloud.fleet.instances()] == [started.id]
 
 
 def start(ec2: Any, deployment: str, role: str) -> str:
@@ -245,7 +256,7 @@ def test_both_status_checks_count(
         "SystemStatus": {"Status": system},
         "InstanceStatus": {"Status": instance},
     }
-    running = machine("i-1", "on-demand", run_request(CONFIG, Offer("on-demand", "g5.xlarge"), 1, 1, "t"))
+    running = machine("i-1", "on-demand", run_request(CONFIG, "lt-1", Offer("on-demand", "g5.xlarge"), 1, 1, "t"))
     with Stubber(client(session, config, "ec2")) as stub:
         seen = {"Reservations": [{"Instances": [{**running, "State": {"Name": "running"}}]}]}
         stub.add_response("describe_instances", seen)

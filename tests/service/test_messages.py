@@ -99,6 +99,7 @@ def bench(clock_cloud: MemoryCloud, steps: Any, tmp_path: Path) -> Iterator[Benc
     store = SpyStore(clock_cloud.config, clock_cloud.clock)
     cloud = replace(clock_cloud, store=store)
     log, stop = open_log(stream=io.StringIO()), Stop()
+    before = set(threading.enumerate())
     files = TaskFiles(cloud.jobs, store)
     deliveries = Deliveries(cloud.queue, cloud.config.receive_limit, log)
     deliveries.start()
@@ -133,7 +134,7 @@ def bench(clock_cloud: MemoryCloud, steps: Any, tmp_path: Path) -> Iterator[Benc
     completions.close()
     deliveries.close()
     files.close()
-    assert threading.active_count() < 50
+    assert set(threading.enumerate()) - before == set()
 
 
 def transform(inputs: str, outputs: str, folder: str) -> str:

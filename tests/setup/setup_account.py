@@ -34,6 +34,27 @@ READING = ("Describe", "Get", "Head", "List")
 State = dict[str, set[str]]
 
 
+ALIVE = [{"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}]
+# moto has a snapshot for each of Amazon's own images.
+BAKED = [{"Name": "description", "Values": ["Created by CreateImage*"]}]
+
+LISTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
+    "queues": ("sqs", "list_queues", "QueueUrls[]", {}),
+    "tables": ("dynamodb", "list_tables", "TableNames[]", {}),
+    "topics": ("sns", "list_topics", "Topics[].TopicArn", {}),
+    "groups": ("ec2", "describe_security_groups", "SecurityGroups[].GroupId", {}),
+    "images": ("ec2", "describe_images", "Images[].ImageId", {"Owners": ["self"]}),
+    "snapshots": ("ec2", "describe_snapshots", "Snapshots[].SnapshotId", {"OwnerIds": ["self"], "Filters": BAKED}),
+    "instances": ("ec2", "describe_instances", "Reservations[].Instances[].InstanceId", {"Filters": ALIVE}),
+    "templates": ("ec2", "describe_launch_templates", "LaunchTemplates[].LaunchTemplateId", {}),
+    "roles": ("iam", "list_roles", "Roles[].RoleName", {}),
+    "profiles": ("iam", "list_instance_profiles", "InstanceProfiles[].InstanceProfileName", {}),
+    "alarms": ("cloudwatch", "describe_alarms", "MetricAlarms[].AlarmName", {}),
+    "dashboards": ("cloudwatch", "list_dashboards", "DashboardEntries[].DashboardName", {}),
+}
+"""What an account can hold that setup makes: service, list, names in a page, filters."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One call to AWS."""
@@ -126,32 +147,15 @@ class Account:
 
     def state(self, region: str = "us-east-1") -> State:
         """Everything that exists, tagged or not, read through AWS's own lists."""
-        c = {name: self.client(name, region) for name in ("sqs", "s3", "dynamodb", "sns", "ec2", "iam", "cloudwatch")}
-        ec2, iam, cloudwatch = c["ec2"], c["iam"], c["cloudwatch"]
-        images = ec2.describe_images(Owners=["self"])["Images"]
-        alive = [{"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}]
-        # moto has a snapshot for each of Amazon's own images.
-        baked = [{"Name": "description", "Values": ["Created by CreateImage*"]}]
-        return {
-            "queues": set(c["sqs"].list_queues(MaxResults=1000).get("QueueUrls", [])),
-            "buckets": {bucket["Name"] for bucket in c["s3"].list_buckets()["Buckets"]},
-            "tables": set(c["dynamodb"].list_tables()["TableNames"]),
-            "topics": {topic["TopicArn"] for topic in c["sns"].list_topics()["Topics"]},
-            "groups": {g["GroupId"] for g in ec2.describe_security_groups()["SecurityGroups"]},
-            "keys": {pair["KeyName"] for pair in ec2.describe_key_pairs()["KeyPairs"]},
-            "images": {image["ImageId"] for image in images},
-            "snapshots": {
-                s["SnapshotId"] for s in ec2.describe_snapshots(OwnerIds=["self"], Filters=baked)["Snapshots"]
-            },
-            "instances": {
-                i["InstanceId"] for r in ec2.describe_instances(Filters=alive)["Reservations"] for i in r["Instances"]
-            },
-            "templates": {t["LaunchTemplateId"] for t in ec2.describe_launch_templates()["LaunchTemplates"]},
-            "roles": {role["RoleName"] for role in iam.list_roles()["Roles"]},
-            "profiles": {p["InstanceProfileName"] for p in iam.list_instance_profiles()["InstanceProfiles"]},
-            "alarms": {alarm["AlarmName"] for alarm in cloudwatch.describe_alarms()["MetricAlarms"]},
-            "dashboards": {d["DashboardName"] for d in cloudwatch.list_dashboards()["DashboardEntries"]},
-        }
+        clients = {name: self.client(name, region) for name in {service for service, *_ in LISTS.values()}}
+        state = {}
+        for kind, (service, call, names, filters) in LISTS.items():
+            # Many tests share the account: what is listed comes in pages.
+            pages = clients[service].get_paginator(call).paginate(**filters)
+            state[kind] = set(pages.search(names)) - {None}
+        state["keys"] = {pair["KeyName"] for pair in clients["ec2"].describe_key_pairs()["KeyPairs"]}
+        state["buckets"] = {bucket["Name"] for bucket in self.client("s3", region).list_buckets()["Buckets"]}
+        return state
 
     def _see(self, model: Any, **_: Any) -> None:
         self.calls.append(Call(model.service_model.service_name, model.name))
