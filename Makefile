@@ -25,8 +25,9 @@ lint: $(call STAMP,dev)
 types: $(call STAMP,dev)
 	$(BIN)/mypy
 
+# Many tests wait for processes: three side by side keep two cores busy.
 check: $(call STAMP,dev)
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
 
 format: $(call STAMP,dev)
 	$(BIN)/ruff format .
