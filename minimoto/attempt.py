@@ -13,7 +13,7 @@ from minimoto.completions import Checkpoint, Completed, Completions
 from minimoto.core import manifest
 from minimoto.core.events import TaskFailed, TaskStarted
 from minimoto.core.job import Job, JobState
-from minimoto.core.retry import backoff, may_retry
+from minimoto.core.retry import backoff, lasts, may_retry
 from minimoto.core.task import Skipped, TaskKey, TaskResult
 from minimoto.errors import CloudError, Conflict, LeaseLost, NotFound, StepFailed
 from minimoto.heartbeat import Heartbeat, Held, Stopped, Why
@@ -98,6 +98,10 @@ class Attempts:
             held.log.warning("lease lost; nothing is recorded", reason=str(error))
             return Outcome.GIVEN_BACK
         except (DiskFull, CloudError, Conflict, NotFound) as error:
+            if isinstance(error, DiskFull) or lasts(error):
+                # It counts against the task alone: one job's bucket must not take out node after node.
+                self._failed(held, str(error), wanted=True)
+                return Outcome.REFUSED
             return self._release(held, str(error), backoff(held.message.received, random.random()))
         finally:
             self.heartbeat.drop()

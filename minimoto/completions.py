@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from minimoto.core.events import TaskDone
 from minimoto.core.job import Job
+from minimoto.core.retry import lasts
 from minimoto.core.task import Task, TaskKey, TaskResult
 from minimoto.errors import CloudError, Conflict, LeaseLost, MinimotoError
 
@@ -143,7 +144,8 @@ class Completions:
         except (CloudError, Conflict) as error:
             # It may have been recorded all the same. The message comes back, and the lease ends by itself.
             log.warning("the task could not be recorded as done", error=str(error))
-            self._deliveries.give_back(completed.message, AGAIN_SOON)
+            if not lasts(error):
+                self._deliveries.give_back(completed.message, AGAIN_SOON)
             return None
         except Exception:
             log.exception("the task could not be recorded as done")

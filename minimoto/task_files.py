@@ -60,7 +60,7 @@ class Local:
 
 
 class DiskFull(MinimotoError):
-    """The node's disk is full: the task is not to blame."""
+    """The node's disk is full. Another node's may be larger."""
 
 
 class TaskFiles:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from minimoto.errors import CloudError, NotFound
+
 MOST_ATTEMPTS = 4
 """Tries of one task, those that were interrupted not counted."""
 
 BASE_SECONDS = 2.0
 MOST_SECONDS = 300.0
+
+LASTING = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "EntityTooLarge",
+        "InvalidRequest",
+        "KeyTooLongError",
+        "NoSuchBucket",
+        "ValidationException",
+    }
+)
+"""AWS's codes for what it will refuse the next time, too."""
 
 
 def backoff(attempt: int, fraction: float, base: float = BASE_SECONDS, most: float = MOST_SECONDS) -> float:
@@ -24,3 +39,8 @@ def backoff(attempt: int, fraction: float, base: float = BASE_SECONDS, most: flo
 def may_retry(attempt: int, wanted: bool, most: int = MOST_ATTEMPTS) -> bool:
     """Whether the try ``attempt`` (from 1) may be followed by another."""
     return wanted and attempt < most
+
+
+def lasts(error: Exception) -> bool:
+    """Whether AWS will refuse the same again, so that tries which do not count would never end."""
+    return isinstance(error, NotFound) or (isinstance(error, CloudError) and error.code in LASTING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import threading
@@ -15,10 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minimoto.attempt import Attempts, Outcome
-from minimoto.completions import Completions
+from minimoto.completions import AGAIN_SOON, Completions
 from minimoto.core.job import JobState, Location
+from minimoto.core.retry import MOST_ATTEMPTS, MOST_SECONDS
 from minimoto.core.task import TaskKey
 from minimoto.deliveries import Deliveries
+from minimoto.errors import CloudError, NotFound
 from minimoto.folder_request import FolderRequests
 from minimoto.heartbeat import Heartbeat, Pulse
 from minimoto.interruption import Stop
@@ -311,3 +314,65 @@ def test_a_message_that_was_often_in_the_way_is_sent_anew(bench: Bench, steps: A
     assert bench.buried() == []
     counts = bench.cloud.queue.counts()
     assert counts.visible == 1
+
+
+def _full(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _refusing(error: Exception) -> Callable[..., None]:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    return refuse
+
+
+DENIED = CloudError("s3://memory-out/x: uploading: not allowed (AccessDenied)", code="AccessDenied")
+LASTING = {
+    "a bucket's policy": ("upload", _refusing(DENIED), "not allowed"),
+    "no such bucket": ("upload", _refusing(NotFound("bucket memory-out: there is no such bucket")), "no such bucket"),
+    "a disk that is too small": ("download", _full, "the disk is full: No space left on device"),
+}
+
+
+@pytest.mark.parametrize("what", LASTING)
+def test_what_is_refused_each_time_fails_the_job_and_fences_no_node(
+    bench: Bench, steps: Any, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    call, refuse, reason = LASTING[what]
+    monkeypatch.setattr(bench.store, call, refuse)
+    job = submit(bench.cloud, "faulty:copy", {"a.jpg": b"A"}, steps)
+    for _ in range(MOST_ATTEMPTS):
+        assert bench.work_next() is Outcome.REFUSED
+        bench.cloud.clock.sleep(MOST_SECONDS)
+    job = bench.cloud.jobs.get(job.id)
+    assert job.state is JobState.PROCESSING_FAILED
+    assert reason in job.error
+    assert bench.cloud.jobs.task(TaskKey(job.id, 0, 0)).attempt == MOST_ATTEMPTS
+
+
+def test_what_AWS_refuses_for_a_moment_is_not_counted(
+    bench: Bench, steps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        bench.store, "upload", _refusing(CloudError("uploading: throttled (SlowDown)", code="SlowDown"))
+    )
+    job = submit(bench.cloud, "faulty:copy", {"a.jpg": b"A"}, steps)
+    for _ in range(2 * bench.cloud.config.receive_limit):
+        assert bench.work_next() is Outcome.GIVEN_BACK
+        bench.cloud.clock.sleep(MOST_SECONDS)
+    assert bench.cloud.jobs.task(TaskKey(job.id, 0, 0)).attempt == 0
+
+
+@pytest.mark.parametrize(("code", "visible"), [("ValidationException", 0), ("ThrottlingException", 1)])
+def test_a_result_that_is_refused_each_time_is_not_sent_anew(
+    bench: Bench, steps: Any, monkeypatch: pytest.MonkeyPatch, code: str, visible: int
+) -> None:
+    """Its message keeps its count of deliveries, and ends in the dead-letter queue."""
+    monkeypatch.setattr(bench.cloud.jobs, "finish", _refusing(CloudError(f"writing: refused ({code})", code=code)))
+    submit(bench.cloud, "faulty:copy", {"a.jpg": b"A"}, steps)
+    assert bench.work_next() is Outcome.DONE
+    bench.cloud.clock.sleep(AGAIN_SOON)
+    counts = bench.cloud.queue.counts()
+    assert counts.visible == visible
+    assert counts.in_flight == 1 - visible
