@@ -116,6 +116,9 @@ class Completions:
                 event = self._finish(completed)
                 if event is not None:
                     by_job.setdefault(completed.key.job, []).append((completed, event))
+                if taken == MOST_WAITING:
+                    # More may come for as long as the service lives: what is recorded must be told to its job.
+                    break
             for done in by_job.values():
                 self._advance(done)
             self._next_write = self._clock.monotonic() + EVERY
