@@ -13,7 +13,7 @@ from minimoto.core.job import Job, JobState, Location
 from minimoto.core.manifest import Item
 from minimoto.core.message import FolderRequest
 from minimoto.core.new_job import DEFAULT_PIPELINE, job_id, new_job
-from minimoto.errors import Conflict, InvalidMessage
+from minimoto.errors import Conflict, InvalidMessage, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,12 +52,24 @@ class FolderRequests:
         for bucket in (request.inputs, request.outputs):
             if bucket not in self._config.buckets:
                 raise InvalidMessage(f"the bucket {bucket} does not belong to this deployment")
+        id = job_id(request.folder, hashlib.sha256(message_id.encode()).hexdigest()[:16])
+        job = self._begun(id)
+        if job is not None and job.state is not JobState.NOT_READY_TO_PROCESS:
+            # Its photos may be gone by now; what followed from their copies may have been lost.
+            return self._dispatcher.apply(job, UploadFinished(job.photos))
         photos = self._photos(Location(request.inputs, f"{request.folder}/"))
-        job = self._job(request, message_id)
+        job = job or self._create(request, id)
         if job.state is JobState.NOT_READY_TO_PROCESS:
             items = [self._copy(job, index, photo, check) for index, photo in enumerate(photos)]
             self._store.write(manifest.manifest(job), manifest.dump_items(items).encode())
         return self._dispatcher.apply(job, UploadFinished(len(photos)))
+
+    def _begun(self, id: str) -> Job | None:
+        """The job that an earlier delivery has made."""
+        try:
+            return self._jobs.get(id)
+        except NotFound:
+            return None
 
     def _photos(self, folder: Location) -> list[StoredObject]:
         from natsort import natsorted
@@ -73,10 +85,9 @@ class FolderRequests:
             raise InvalidMessage(f"{folder} holds no photos")
         return natsorted(photos, key=lambda photo: photo.location.key)
 
-    def _job(self, request: FolderRequest, message_id: str) -> Job:
-        token = hashlib.sha256(message_id.encode()).hexdigest()[:16]
+    def _create(self, request: FolderRequest, id: str) -> Job:
         job = new_job(
-            id=job_id(request.folder, token),
+            id=id,
             name=request.folder,
             owner="queue",
             pipeline=DEFAULT_PIPELINE,

@@ -287,6 +287,17 @@ def test_the_old_text_form_delivered_twice_is_one_job(bench: Bench) -> None:
     assert counts.visible == 1
 
 
+def test_the_old_text_form_delivered_once_more_needs_no_photos(bench: Bench) -> None:
+    """Its film may be made, and its folder removed, before a message whose deletion was lost comes back."""
+    bench.store.write(Location("memory-in", "trip/1.jpg"), photo())
+    once = Message("m-1", transform("memory-in", "memory-out", "trip"), "gone")
+    assert bench.worker.work(once) is Outcome.DONE
+    bench.store.remove(Location("memory-in", "trip/"))
+    assert bench.worker.work(once) is Outcome.DONE
+    assert bench.buried() == []
+    assert [job.photos for job in bench.cloud.jobs.recent()] == [1]
+
+
 def test_a_copy_that_was_cut_short_goes_on_at_redelivery(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.store.write(Location("memory-in", "trip/1.jpg"), photo())
     again: Callable[..., None] = bench.store.write
