@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minimoto import __version__
 from minimoto.core.node import NodeReport, NodeState
@@ -186,14 +186,16 @@ class Heartbeat:
         """One beat. What AWS refuses is tried again with the next."""
         with self._changed:
             busy, self._worked = self._worked or self._held is not None, False
+        with self._renewing:
+            if self._held is not None:
+                self._renew(self._held, self._progress)
+        self._part(self._say, NodeState.BUSY if busy else NodeState.READY)
+        self._part(self._look)
+
+    def _part(self, call: Callable[..., None], *arguments: Any) -> None:
+        """One part of a beat: what becomes of it keeps nothing from the others."""
         try:
-            with self._renewing:
-                if self._held is not None:
-                    self._renew(self._held, self._progress)
-            self._say(NodeState.BUSY if busy else NodeState.READY)
-            reason = self._nodes.drain_requested(self._pulse.node)
-            if reason:
-                self._stop.drain(f"drain requested: {reason}")
+            call(*arguments)
         except MinimotoError as error:
             self._log.warning("a heartbeat was lost", error=str(error))
         except Exception:
@@ -201,13 +203,14 @@ class Heartbeat:
             self._log.exception("a heartbeat was lost")
 
     def _renew(self, held: Held, progress: tuple[float, str]) -> None:
-        if not self._queue.extend(held.receipt, self._pulse.lease):
-            self._log.warning("the message is gone from the queue while it is worked on", task=str(held.key))
-        if held.key is None:
-            return
+        if held.key is not None:
+            self._part(self._renew_lease, held, held.key, progress)
+        self._part(self._extend, held)
+
+    def _renew_lease(self, held: Held, key: TaskKey, progress: tuple[float, str]) -> None:
         try:
-            self._jobs.renew(held.key, held.owner, self._clock.now(), self._pulse.lease, *progress)
-            state = self._jobs.get(held.key.job).state
+            self._jobs.renew(key, held.owner, self._clock.now(), self._pulse.lease, *progress)
+            state = self._jobs.get(key.job).state
         except LeaseLost:
             self._judge(held, Why.LEASE_LOST, "the lease was lost")
         except NotFound:
@@ -215,6 +218,16 @@ class Heartbeat:
         else:
             if state.final:
                 self._judge(held, Why.JOB_ENDED, f"the job is {state}")
+
+    def _extend(self, held: Held) -> None:
+        if not self._queue.extend(held.receipt, self._pulse.lease):
+            self._log.warning("the message is gone from the queue while it is worked on", task=str(held.key))
+
+    def _look(self) -> None:
+        """Notices a request to drain."""
+        reason = self._nodes.drain_requested(self._pulse.node)
+        if reason:
+            self._stop.drain(f"drain requested: {reason}")
 
     def _judge(self, held: Held, why: Why, reason: str) -> None:
         self._log.warning("the try is stopped", task=str(held.key), reason=reason)

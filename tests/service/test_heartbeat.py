@@ -146,8 +146,27 @@ def test_a_beat_that_AWS_refuses_is_said_and_tried_again(patient: Patient, monke
     assert patient.report().state is NodeState.READY
 
 
-def _throttled(report: NodeReport) -> None:
+def _throttled(*_: Any) -> None:
     raise CloudError("table memory: writing: throttled")
+
+
+@pytest.mark.parametrize(("port", "call"), [("queue", "extend"), ("jobs", "renew"), ("jobs", "get"), ("nodes", "beat")])
+def test_what_AWS_refuses_keeps_nothing_else_from_the_beat(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, port: str, call: str
+) -> None:
+    cloud = patient.cloud
+    patient.hold()
+    cloud.nodes.request_drain("i-0test", "scale in")
+    cloud.clock.sleep(100)
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(cloud, port), call, _throttled)
+        patient.heartbeat.beat()
+    assert (cloud.jobs.task(patient.key).lease_until == cloud.clock.now() + 120) is (call != "renew")
+    cloud.clock.sleep(100)
+    assert len(cloud.queue.receive()) == (1 if call == "extend" else 0)
+    assert len(cloud.nodes.reports()) == (0 if call == "beat" else 1)
+    assert patient.stop.draining
+    assert patient.said.getvalue().count("a heartbeat was lost") == 1
 
 
 def test_what_was_given_back_is_not_hidden_again(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
