@@ -190,6 +190,10 @@ class Heartbeat:
             if self._held is not None:
                 self._renew(self._held, self._progress)
         self._part(self._say, NodeState.BUSY if busy else NodeState.READY)
+        self.look()
+
+    def look(self) -> None:
+        """Notices a request to drain; what AWS refuses is tried again with the next beat."""
         self._part(self._look)
 
     def _part(self, call: Callable[..., None], *arguments: Any) -> None:
@@ -224,7 +228,6 @@ class Heartbeat:
             self._log.warning("the message is gone from the queue while it is worked on", task=str(held.key))
 
     def _look(self) -> None:
-        """Notices a request to drain."""
         reason = self._nodes.drain_requested(self._pulse.node)
         if reason:
             self._stop.drain(f"drain requested: {reason}")

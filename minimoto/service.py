@@ -144,6 +144,8 @@ class Service:
     def run(self, folder: Path) -> int:
         """Works until there is a reason to end; returns the exit status."""
         self._log.info("service started")
+        # Cron starts a service again on a node that has drained; it must not take anything before its first beat.
+        self._heartbeat.look()
         self._sandbox.start()
         self._deliveries.start()
         self._completions.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,31 @@ def test_a_drain_request_lets_the_task_finish(memory: MemoryCloud, serve_once: R
     assert not stop.urgent
     assert memory.jobs.get(first.id).state is JobState.PROCESSING_SUCCESSFUL
     assert memory.queue.counts().visible == 1
+
+
+def test_a_node_that_drains_takes_nothing_when_it_is_started_again(
+    memory: MemoryCloud, serve_once: Run, steps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor before its first heartbeat, which waits here until the service has asked or has taken something."""
+    submit(memory, "faulty:copy", {"a.jpg": b"A"}, steps)
+    memory.nodes.request_drain("i-0test", "scale in")
+    asked, beat, passed = memory.nodes.drain_requested, memory.nodes.beat, list[str]()
+    go_on = threading.Event()
+
+    def ask(node: str) -> str:
+        go_on.set()
+        return asked(node)
+
+    def note(boundary: str) -> None:
+        passed.append(boundary)
+        go_on.set()
+
+    monkeypatch.setattr(memory.nodes, "drain_requested", ask)
+    monkeypatch.setattr(memory.nodes, "beat", lambda report: (go_on.wait(10), beat(report)))
+    assert serve_once(checkpoint=note, config={"quiet": 60.0}) == 0
+    assert passed == []
+    assert memory.queue.counts().visible == 1
+    assert [report.state for report in memory.nodes.reports()] == [NodeState.DRAINING]
 
 
 def test_a_node_on_which_all_fails_takes_itself_out(memory: MemoryCloud, serve_once: Run, steps: Any) -> None:
