@@ -86,6 +86,11 @@ class Completions:
         self._thread = threading.Thread(target=self._run, name="completions", daemon=True)
         self._next_write = 0.0
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether something is waiting, or being recorded."""
+        return self._waiting.unfinished_tasks > 0
+
     def start(self) -> None:
         """Begins."""
         self._thread.start()

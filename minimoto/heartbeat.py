@@ -77,6 +77,7 @@ class Heartbeat:
 
     Parameters:
         checked: called with every :meth:`check`, so a few times a second while a task runs.
+        recording: whether some of what was done is not recorded yet; the node is busy until then.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Heartbeat:
         stop: Stop,
         log: FilteringBoundLogger,
         checked: Callable[[], None] = lambda: None,
+        recording: Callable[[], bool] = lambda: False,
     ) -> None:
         self._queue = queue
         self._jobs = jobs
@@ -98,6 +100,7 @@ class Heartbeat:
         self._stop = stop
         self._log = log
         self._checked = checked
+        self._recording = recording
         # A lease must survive one lost beat.
         self._every = min(pulse.every, pulse.lease / 3)
         self._changed = threading.Condition()
@@ -105,6 +108,7 @@ class Heartbeat:
         self._due = 0.0
         self._closing = False
         self._held: Held | None = None
+        self._latest: Held | None = None
         self._worked = False
         self._verdict: Stopped | None = None
         self._progress: tuple[float, str] = (0.0, "")
@@ -127,7 +131,8 @@ class Heartbeat:
     def hold(self, held: Held) -> None:
         """From now on, each beat renews this message and its lease."""
         with self._changed:
-            self._held, self._verdict, self._progress = held, None, (0.0, "")
+            self._held = self._latest = held
+            self._verdict, self._progress = None, (0.0, "")
             self._worked = True
             self._report = replace(self._report, progressed=self._clock.now())
             soon = self._clock.monotonic() + BUSY_AFTER
@@ -185,7 +190,7 @@ class Heartbeat:
     def beat(self) -> None:
         """One beat. What AWS refuses is tried again with the next."""
         with self._changed:
-            busy, self._worked = self._worked or self._held is not None, False
+            busy, self._worked = self._worked or self._held is not None or self._recording(), False
         with self._renewing:
             if self._held is not None:
                 self._renew(self._held, self._progress)
@@ -237,10 +242,12 @@ class Heartbeat:
         self._verdict = Stopped(why, reason)
 
     def _say(self, state: NodeState) -> None:
+        busy = state is NodeState.BUSY
         if self._stop.draining and state is not NodeState.FENCED:
             state = NodeState.DRAINING
         with self._changed:
-            held = self._held
+            # A draining node without a task may be terminated.
+            held = self._held or (self._latest if busy else None)
             task = str(held.key or "") if held else ""
             self._report = report = replace(self._report, state=state, beat=self._clock.now(), task=task)
         self._nodes.beat(report)

@@ -112,7 +112,15 @@ class Service:
         self._deliveries = Deliveries(cloud.queue, config.receive_limit, log)
         self._prefetch = Prefetch(cloud.queue, self._deliveries, cloud.clock, config.lease)
         self._heartbeat = Heartbeat(
-            cloud.queue, cloud.jobs, cloud.nodes, cloud.clock, pulse, stop, log, self._prefetch.relent
+            cloud.queue,
+            cloud.jobs,
+            cloud.nodes,
+            cloud.clock,
+            pulse,
+            stop,
+            log,
+            checked=self._prefetch.relent,
+            recording=lambda: self._completions.unfinished,
         )
         gpu = {} if slot.gpu is None else {"CUDA_VISIBLE_DEVICES": str(slot.gpu)}
         self._sandbox = Sandbox(work / "tmp", log, module=setting.step_module, environ=gpu)

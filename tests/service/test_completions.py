@@ -46,8 +46,10 @@ def test_a_job_advances_while_more_and_more_is_done(
     monkeypatch.setattr(cloud.jobs, "finish", finish_and_go_on)
     for completed in done[:MOST_WAITING]:
         completions.put(completed)
+    assert completions.unfinished
     completions.start()
     completions.settle()
+    assert not completions.unfinished
     completions.close()
     assert cloud.jobs.get(job.id).state is JobState.PROCESSING_SUCCESSFUL
     runs = " ".join(passed).split("advanced")

@@ -31,6 +31,7 @@ class Patient:
     key: TaskKey
     message: Message
     said: io.StringIO
+    recording: bool = False
 
     def hold(self) -> None:
         self.heartbeat.hold(Held(self.message.receipt, self.key, "i-0test/0/x"))
@@ -48,8 +49,18 @@ def make(clock_cloud: MemoryCloud, steps: Any) -> Callable[..., Patient]:
         key = TaskKey(job.id, 0, 0)
         cloud.jobs.claim(key, "i-0test/0/x", cloud.clock.now(), 120.0)
         pulse = Pulse("i-0test", 0, every, 120.0)
-        heartbeat = Heartbeat(cloud.queue, cloud.jobs, cloud.nodes, cloud.clock, pulse, stop, open_log(stream=said))
-        return Patient(cloud, heartbeat, stop, key, message, said)
+        heartbeat = Heartbeat(
+            cloud.queue,
+            cloud.jobs,
+            cloud.nodes,
+            cloud.clock,
+            pulse,
+            stop,
+            open_log(stream=said),
+            recording=lambda: patient.recording,
+        )
+        patient = Patient(cloud, heartbeat, stop, key, message, said)
+        return patient
 
     return make
 
@@ -90,6 +101,22 @@ def test_work_between_two_beats_counts_as_busy(patient: Patient) -> None:
     assert patient.report().state is NodeState.BUSY
     patient.heartbeat.beat()
     assert patient.report().state is NodeState.READY
+
+
+def test_a_node_is_busy_until_what_it_has_done_is_recorded(patient: Patient) -> None:
+    """Whoever looks whether it may be terminated must not take it for idle, nor for drained."""
+    patient.recording = True
+    patient.hold()
+    patient.heartbeat.drop()
+    for _ in range(2):
+        patient.heartbeat.beat()
+        assert (patient.report().state, patient.report().task) == (NodeState.BUSY, str(patient.key))
+    patient.stop.drain("scale in")
+    patient.heartbeat.beat()
+    assert (patient.report().state, patient.report().task) == (NodeState.DRAINING, str(patient.key))
+    patient.recording = False
+    patient.heartbeat.beat()
+    assert (patient.report().state, patient.report().task) == (NodeState.DRAINING, "")
 
 
 def test_the_end_of_the_job_stops_the_try(patient: Patient) -> None:
