@@ -107,6 +107,10 @@ class Attempts:
             self.heartbeat.drop()
             clear(self.folder, PARTS)
 
+    def give_up(self, held: Try, reason: str) -> Outcome:
+        """Fails a task, and with it the job, without another try."""
+        return self._failed(held, reason, wanted=False)
+
     def _run(self, held: Try) -> TaskResult:
         job = self._begin(held)
         step = self.steps.get(job.stages[held.key.stage].step)

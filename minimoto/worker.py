@@ -15,6 +15,7 @@ from minimoto.completions import done_event
 from minimoto.core import message
 from minimoto.core.events import Event, TaskFailed
 from minimoto.core.job import Job
+from minimoto.core.retry import MOST_ATTEMPTS
 from minimoto.core.task import Claim, ClaimOutcome, Task, TaskKey, TaskState
 from minimoto.errors import InvalidMessage, NotFound
 from minimoto.heartbeat import Held, Stopped
@@ -99,7 +100,12 @@ class Worker:
         if claim.outcome is not ClaimOutcome.OURS:
             return self._repair(received, claim.task)
         log = self.log.bind(job=job.id, stage=key.stage, task=key.task, attempt=claim.task.attempt)
-        return self.attempts.make(Try(received, key, owner, job, claim.task.attempt, clock.monotonic(), log))
+        held = Try(received, key, owner, job, claim.task.attempt, clock.monotonic(), log)
+        if claim.task.attempt > MOST_ATTEMPTS:
+            # Nobody lived to say that the last of them failed.
+            why = "its worker died each time, or could not record what it had done"
+            return self.attempts.give_up(held, claim.task.error or why)
+        return self.attempts.make(held)
 
     def _repair(self, received: Message, task: Task) -> Outcome:
         """A task that ended before: what should have followed may have been lost with its worker."""

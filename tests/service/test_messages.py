@@ -19,7 +19,7 @@ from minimoto.attempt import Attempts, Outcome
 from minimoto.completions import AGAIN_SOON, Completions
 from minimoto.core.job import JobState, Location
 from minimoto.core.retry import MOST_ATTEMPTS, MOST_SECONDS
-from minimoto.core.task import TaskKey
+from minimoto.core.task import TaskKey, TaskState
 from minimoto.deliveries import Deliveries
 from minimoto.errors import CloudError, NotFound
 from minimoto.folder_request import FolderRequests
@@ -387,3 +387,21 @@ def test_a_result_that_is_refused_each_time_is_not_sent_anew(
     counts = bench.cloud.queue.counts()
     assert counts.visible == visible
     assert counts.in_flight == 1 - visible
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["the watchdog said why", "nobody saw it"])
+def test_a_task_whose_worker_dies_each_time_is_given_up(bench: Bench, steps: Any, said: bool) -> None:
+    job = submit(bench.cloud, "faulty:copy", {"a.jpg": b"A"}, steps)
+    key, clock = TaskKey(job.id, 0, 0), bench.cloud.clock
+    for _ in range(MOST_ATTEMPTS):
+        bench.cloud.queue.receive()
+        bench.cloud.jobs.claim(key, "i-0dead/0/x", clock.now(), 120.0)
+        if said:
+            bench.cloud.jobs.break_lease(key, "i-0dead/0/x", clock.now(), "the node is gone")
+        clock.sleep(120.0)
+    assert bench.work_next() is Outcome.REFUSED
+    assert bench.sandbox.asked == []
+    job = bench.cloud.jobs.get(job.id)
+    assert job.state is JobState.PROCESSING_FAILED
+    assert ("the node is gone" if said else "its worker died each time") in job.error
+    assert bench.cloud.jobs.task(key).state is TaskState.FAILED
