@@ -120,6 +120,7 @@ class Attempts:
         self.checkpoint("loaded")
         answer = self._step(self._request(job, held.key, local), Limits(step.memory_limit, step.hang_seconds))
         self.checkpoint("ran")
+        _check_counts(step, local, answer)
         skipped = tuple(Skipped(local.originals.get(name, name), reason) for name, reason in answer.skipped)
         if skipped and job.strict:
             raise StepFailed(f"{skipped[0].name}: {skipped[0].reason} (--strict)", retry=False)
@@ -212,3 +213,10 @@ class Attempts:
             held.log.warning("the lease could not be given back", error=str(error))
         self.deliveries.give_back(held.message, wait)
         return Outcome.GIVEN_BACK
+
+
+def _check_counts(step: Step, local: Local, answer: Answer) -> None:
+    """Of each photo at most one file is made: the process that says more may be in the hands of a photo."""
+    made, left_out, given = len(answer.outputs), len(answer.skipped), len(local.inputs)
+    if step.per == "photo" and max(made, left_out) > given:
+        raise StepFailed(f"it answered with {made} files and {left_out} photos left out, of {given}", retry=True)

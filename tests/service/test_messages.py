@@ -405,3 +405,14 @@ def test_a_task_whose_worker_dies_each_time_is_given_up(bench: Bench, steps: Any
     assert job.state is JobState.PROCESSING_FAILED
     assert ("the node is gone" if said else "its worker died each time") in job.error
     assert bench.cloud.jobs.task(key).state is TaskState.FAILED
+
+
+@pytest.mark.parametrize("answer", [Answer((Path("a"), Path("b"))), Answer((), (("a.jpg", "why"), ("b.jpg", "why")))])
+def test_a_step_answers_for_no_more_photos_than_it_was_given(
+    bench: Bench, steps: Any, monkeypatch: pytest.MonkeyPatch, answer: Answer
+) -> None:
+    job = submit(bench.cloud, "faulty:copy", {"a.jpg": b"A"}, steps)
+    monkeypatch.setattr(bench.sandbox, "run", lambda *_: answer)
+    assert bench.work_next() is Outcome.FAILED
+    error = bench.cloud.jobs.task(TaskKey(job.id, 0, 0)).error
+    assert error == f"it answered with {len(answer.outputs)} files and {len(answer.skipped)} photos left out, of 1"
