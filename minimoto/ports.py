@@ -160,7 +160,7 @@ class Jobs(Protocol):
         """Ends our try as failed: the task is pending again, or failed for good; raises ``LeaseLost``."""
 
     def release(self, key: TaskKey, owner: str, now: float, reason: str) -> None:
-        """Gives the lease back without counting the try (interruption, no disk); nothing if it is not ours."""
+        """Gives the lease back without counting the try (an interruption); nothing if it is not ours."""
 
     def break_lease(self, key: TaskKey, owner: str, now: float, reason: str) -> bool:
         """Ends the lease of a dead worker, the try counted; ``False`` if ``owner`` no longer holds it."""

@@ -92,7 +92,10 @@ class S3Store:
             answer = self._s3.get_object(Bucket=source.bucket, Key=source.key)
             with answer["Body"] as body:
                 if answer["ContentLength"] > limit:
-                    raise CloudError(f"{source}: {answer['ContentLength']} bytes, where at most {limit} are expected")
+                    raise CloudError(
+                        f"{source}: {answer['ContentLength']} bytes, where at most {limit} are expected",
+                        code="EntityTooLarge",
+                    )
                 return body.read()
 
     def stat(self, location: Location) -> StoredObject | None:

@@ -56,7 +56,7 @@ class MemoryStore:
     def read(self, source: Location, limit: int = 16_000_000) -> bytes:
         data = self._get(source)[0]
         if len(data) > limit:
-            raise CloudError(f"{source}: {len(data)} bytes, where at most {limit} are expected")
+            raise CloudError(f"{source}: {len(data)} bytes, where at most {limit} are expected", code="EntityTooLarge")
         return data
 
     def stat(self, location: Location) -> StoredObject | None:

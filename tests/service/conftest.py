@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import Bench, open_bench
 
 from minimoto.interruption import Stop
 from minimoto.memory import MemoryCloud, memory_cloud
@@ -99,3 +100,9 @@ def finish(memory: MemoryCloud, serve_once: Callable[..., int]) -> Callable[...,
             assert not thread.is_alive()
 
     return run
+
+
+@pytest.fixture
+def bench(clock_cloud: MemoryCloud, steps: dict[str, Any], tmp_path: Path) -> Iterator[Bench]:
+    """A worker whose clock stands still."""
+    yield from open_bench(clock_cloud, steps, tmp_path)
