@@ -1,7 +1,9 @@
-"""A folder of small real photos, and a stand-in for the fleet that drives a job as workers would."""
+"""A home for the commands, a folder of small photos, and a stand-in for the fleet that drives a job as workers would."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from minimoto import config
+from minimoto.cli.entry import main
+from minimoto.config import Config
 from minimoto.core import manifest, message
 from minimoto.core.events import TaskDone, TaskFailed, TaskStarted
 from minimoto.core.job import Job
@@ -18,6 +23,8 @@ from minimoto.dispatch import Dispatcher
 from minimoto.wiring import Cloud
 
 MakeFolder = Callable[..., Path]
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -124,3 +131,49 @@ class Worker:
         reason = skipped[0].reason if skipped else ""
         event = TaskDone(key.stage, key.task, len(names), len(skipped), reason, results, attempt, "i-1")
         self._dispatcher.apply(job, event)
+
+
+@pytest.fixture
+def environ(deployment: Config, tmp_path: Path) -> dict[str, str]:
+    """A home and a ``configure.ini`` of its own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    config.save(deployment, home / "configure.ini")
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    return {**kept, "HOME": str(home), "MINIMOTO_CONFIG": str(home / "configure.ini"), "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def run(environ: dict[str, str], tmp_path: Path) -> Run:
+    """Runs a command to its end, in an empty folder, and holds it to what holds for all of them."""
+    here = tmp_path / "here"
+    here.mkdir()
+
+    def run(*command: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command, cwd=here, env=environ, capture_output=True, text=True, timeout=60, input=input, check=False
+        )
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def call(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """``minimoto`` with these arguments, in this process and in an empty folder."""
+    here = tmp_path / "called here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        capsys.readouterr()
+        status = main(arguments)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, status, said.out, said.err)
+
+    return call

@@ -7,110 +7,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import pty
 import re
-import signal
 import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from minimoto import config
 from minimoto.cli.entry import COMMANDS, build_parser, main
-from minimoto.config import Config
 from minimoto.core.job import JobState
 from minimoto.wiring import Cloud
-from tests.client.conftest import MakeFolder, Worker
-from tests.client.gate import Gate
-
-ROOT = Path(__file__).parents[2]
-CLIENT = (sys.executable, str(ROOT / "minimoto_client.py"))
-MINIMOTO = (sys.executable, "-m", "minimoto")
-OUTPUT = re.compile(r"You'll find the output in (s3://(\S+?)/(\S+?)/\S*)\n")
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def environ(deployment: Config, tmp_path: Path) -> dict[str, str]:
-    """A home and a ``configure.ini`` of its own."""
-    home = tmp_path / "home"
-    home.mkdir()
-    config.save(deployment, home / "configure.ini")
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    return {**kept, "HOME": str(home), "MINIMOTO_CONFIG": str(home / "configure.ini"), "PYTHONPATH": str(ROOT)}
-
-
-@pytest.fixture
-def run(environ: dict[str, str], tmp_path: Path) -> Run:
-    """Runs a command to its end, in an empty folder, and holds it to what holds for all of them."""
-    here = tmp_path / "here"
-    here.mkdir()
-
-    def run(*command: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            command, cwd=here, env=environ, capture_output=True, text=True, timeout=60, input=input, check=False
-        )
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
-
-
-@pytest.fixture
-def call(
-    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """``minimoto`` with these arguments, in this process and in an empty folder."""
-    here = tmp_path / "called here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        for name, value in environ.items():
-            monkeypatch.setenv(name, value)
-        capsys.readouterr()
-        status = main(arguments)
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, status, said.out, said.err)
-
-    return call
-
-
-@contextmanager
-def at_work(cloud: Cloud, broken: tuple[str, ...] = (), reason: str = "") -> Iterator[None]:
-    """A worker beside the test until the block ends; with ``reason`` it fails the first task."""
-    stop, worker, errors = threading.Event(), Worker(cloud, broken), []
-
-    def work() -> None:
-        try:
-            while not stop.wait(0.05):
-                if not reason:
-                    worker.work(1)
-                elif cloud.queue.counts().visible:
-                    worker.fail(reason)
-                    return
-        except Exception as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(60)
-    assert errors == []
-
-
-def lines(text: str) -> list[str]:
-    return text.splitlines()
+from tests.client.commands import CLIENT, MINIMOTO, OUTPUT, at_work, lines
+from tests.client.conftest import ROOT, MakeFolder, Run, Worker
 
 
 def test_submitting_prints_where_the_output_will_be_and_nothing_else(
@@ -217,88 +124,6 @@ def test_a_deadline_that_passes_is_exit_3_and_the_job_goes_on(run: Run, cloud: C
     assert f"the job goes on. Come back with: minimoto status {job.id} --wait" in lines(done.stderr)[-1]
 
 
-def test_ctrl_c_while_waiting_leaves_the_job_running(
-    run: Run, cloud: Cloud, folder: MakeFolder, environ: dict[str, str]
-) -> None:
-    process = _start(environ, *CLIENT, str(folder(1)), "--wait")
-    told = _read_until(process, "waiting in the queue")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    (job,) = cloud.jobs.recent()
-    assert process.returncode == 130
-    assert OUTPUT.fullmatch(out)
-    assert f"Come back with: minimoto status {job.id} --wait, or: minimoto fetch {job.id}" in err
-    assert "Traceback" not in told + err
-    with at_work(cloud):
-        back = run(*MINIMOTO, "status", job.id, "--wait")
-    assert back.returncode == 0
-
-
-@pytest.fixture
-def gate(deployment: Config, environ: dict[str, str]) -> Iterator[Gate]:
-    """Between the client and the embedded AWS: two photos pass, one at a time."""
-    gate = Gate(deployment.endpoint_url, free=2)
-    environ["MINIMOTO_INIT_ENDPOINT_URL"] = gate.url
-    environ["MINIMOTO_CLIENT_UPLOADS"] = "1"
-    yield gate
-    gate.close()
-
-
-def test_ctrl_c_while_an_upload_hangs_ends_soon_and_the_same_command_goes_on(
-    run: Run, cloud: Cloud, folder: MakeFolder, environ: dict[str, str], gate: Gate
-) -> None:
-    photos = str(folder(5))
-    process = _start(environ, *CLIENT, photos)
-    assert gate.reached.wait(60)
-    process.send_signal(signal.SIGINT)
-    asked = time.monotonic()
-    out, err = process.communicate(timeout=60)
-    assert time.monotonic() - asked < 30  # botocore itself would wait for 60 s
-    assert (process.returncode, out) == (130, "")
-    assert "the same command again continues where this one stopped" in err
-    assert "Traceback" not in err
-    (job,) = cloud.jobs.recent()
-    assert job.state is JobState.NOT_READY_TO_PROCESS
-    assert cloud.queue.counts().visible == 0
-    before = list(gate.uploaded)
-    assert len(before) == 2
-    gate.free = 10**9  # what was held stays held: only the second run's uploads are counted
-    again = run(*CLIENT, photos)
-    assert again.returncode == 0, again.stderr
-    assert f"continuing the unfinished upload of {job.id}" in again.stderr
-    assert "2 of the files were there already" in again.stderr
-    assert len(gate.uploaded) == 5
-    assert cloud.jobs.get(job.id).photos == 5
-
-
-def test_a_killed_upload_goes_on_too(
-    run: Run, cloud: Cloud, folder: MakeFolder, environ: dict[str, str], gate: Gate
-) -> None:
-    photos = str(folder(4))
-    process = _start(environ, *CLIENT, photos)
-    assert gate.reached.wait(60)
-    process.kill()
-    process.communicate(timeout=60)
-    (job,) = cloud.jobs.recent()
-    gate.free = 10**9
-    again = run(*CLIENT, photos)
-    assert again.returncode == 0, again.stderr
-    assert [each.id for each in cloud.jobs.recent()] == [job.id]
-    assert "2 of the files were there already" in again.stderr
-
-
-def test_an_upload_that_is_refused_is_one_line_that_says_how_to_go_on(
-    run: Run, cloud: Cloud, folder: MakeFolder, gate: Gate
-) -> None:
-    gate.status = 403
-    done = run(*CLIENT, str(folder(4)))
-    assert (done.returncode, done.stdout) == (1, "")
-    line = lines(done.stderr)[-1]
-    assert "Access Denied" in line
-    assert line.endswith("; the same command again continues where this one stopped")
-    assert cloud.jobs.recent()[0].state is JobState.NOT_READY_TO_PROCESS
-
-
 def test_a_list_from_stdin_says_the_order(run: Run, cloud: Cloud, folder: MakeFolder) -> None:
     from minimoto.core import manifest
 
@@ -365,24 +190,6 @@ def test_a_job_that_is_not_there(call: Run) -> None:
         assert lines(done.stderr) == ["minimoto: there is no job nothing; minimoto list shows those that there are"]
 
 
-@pytest.mark.parametrize(
-    ("settings", "drawn", "coloured"),
-    [({"TERM": "xterm-256color"}, True, True), ({"TERM": "xterm-256color", "NO_COLOR": "1"}, True, False),
-     ({"TERM": "dumb"}, False, False)],
-    ids=["colour", "NO_COLOR", "dumb"],
-)  # fmt: skip
-def test_on_a_terminal_progress_is_drawn_and_colour_can_be_refused(
-    cloud: Cloud, folder: MakeFolder, environ: dict[str, str], settings: dict[str, str], drawn: bool, coloured: bool
-) -> None:
-    with at_work(cloud):
-        written = _on_terminal({**environ, **settings}, *CLIENT, str(folder(3)), "--wait")
-    assert ("━" in written) is drawn
-    assert ("\x1b" in written) is drawn
-    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", written)) is coloured
-    assert "You'll find the output in s3://" in written
-    assert "done" in written
-
-
 def test_completion_is_a_script_that_bash_takes(run: Run, tmp_path: Path) -> None:
     done = run(*MINIMOTO, "completion", "bash")
     assert done.returncode == 0, done.stderr
@@ -422,40 +229,6 @@ def test_completion_for_other_shells_names_every_command(call: Run, shell: str) 
     done = call("completion", shell)
     assert done.returncode == 0
     assert all(command in done.stdout for command in COMMANDS)
-
-
-def _start(environ: dict[str, str], *command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def _read_until(process: subprocess.Popen[str], text: str) -> str:
-    """What the process says on stderr up to ``text``; its end is the end of the wait."""
-    assert process.stderr is not None
-    told = ""
-    for line in process.stderr:
-        told += line
-        if text in line:
-            return told
-    pytest.fail(f"it ended without saying {text!r}: {told}")
-
-
-def _on_terminal(environ: dict[str, str], *command: str) -> str:
-    """All that a command writes on a terminal of its own."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(command, env=environ, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    written = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # Linux: the other side is closed
-            break
-        if not part:
-            break
-        written += part
-    os.close(ours)
-    assert process.wait(60) == 0, written.decode()
-    return written.decode()
 
 
 def test_what_the_system_refuses_is_one_line(

@@ -1,4 +1,4 @@
-"""Work that is refused, dies or answers wrongly each time: the job ends with the reason; no message goes on for ever."""
+"""Work that is refused, dies or answers wrongly each time: the job ends with the reason, and no message is endless."""
 
 from __future__ import annotations
 
