@@ -1,4 +1,4 @@
-"""A home for the commands, a folder of small photos, and a stand-in for the fleet that drives a job as workers would."""
+"""A home for the commands, a folder of small photos, and a stand-in for the fleet that works as workers would."""
 
 from __future__ import annotations
 
