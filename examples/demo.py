@@ -1,8 +1,8 @@
 """The whole way of a folder of photos, typed for you: ``make demo``.
 
 Starts the embedded AWS, sets a deployment up, sends the photos as three jobs at once (a wide, a tall and a square
-film), watches the fleet grow, fetches the films, watches the fleet shrink, and cleans up. Every line that begins with
-``$`` is a command that you can type yourself.
+film; of many photos only a wide one), watches the fleet grow, fetches the films, watches the fleet shrink, and cleans
+up. Every line that begins with ``$`` is a command that you can type yourself.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ FILMS = {
     "square": "fit:720x720,mode=inside | video:size=720x720,fill=crop,transition=wipe",
 }
 
+MANY = 30
+"""Files beyond which a folder is large."""
+
 
 def main() -> int:
     """Runs the demonstration; the exit status is that of the first command that failed."""
@@ -33,6 +36,9 @@ def main() -> int:
     parser.add_argument("--state", type=Path, default=Path(".minimoto"), help="where the embedded AWS keeps its files")
     parser.add_argument("--out", type=Path, default=Path("out"))
     args = parser.parse_args()
+    args.photos = args.photos.expanduser()
+    if not args.photos.is_dir():
+        parser.error(f"{args.photos}: there is no such folder; name one with make demo PHOTOS=folder")
     config = args.state / "configure.ini"
     # A short cooldown, so that the fleet is seen shrinking; small tasks, so that several nodes have some.
     environ = dict(
@@ -64,19 +70,18 @@ def _demonstrate(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     _run(["-m", "minimoto", *start], environ)
     _say("every resource: queue, buckets, table, roles, machines, image")
     _run(["minimoto_setup.py", "--yes"], environ)
-    _say("the photos, as three jobs at once; the watchdog sees the queue grow")
+    _say("the photos, as jobs side by side; the watchdog sees the queue grow")
     over = threading.Event()
     watcher = threading.Thread(target=_tell_of_the_fleet, args=(environ["MINIMOTO_CONFIG"], over), daemon=True)
     watcher.start()
-    title = args.photos.resolve().name.replace("_", " ").title()
-    for name, pipeline in FILMS.items():
-        text = pipeline.format(title=f'"{title}"')
-        wait = ["--wait", "--out", str(args.out)] if name == "square" else []
-        _run(["minimoto_client.py", str(args.photos), "--name", name, "--pipeline", text, *wait], environ)
+    films = _films(args.photos)
+    for name, pipeline in films.items():
+        wait = ["--wait", "--out", str(args.out)] if name == list(films)[-1] else []
+        _run(["minimoto_client.py", str(args.photos), "--name", name, "--pipeline", pipeline, *wait], environ)
     _say("the fleet, and why it has that size")
     _run(["minimoto_watchdog.py", "--status"], environ)
     _run(["minimoto_watchdog.py", "--explain"], environ)
-    for name in ("wide", "tall"):
+    for name in list(films)[:-1]:
         _run(["-m", "minimoto", "status", name, "--wait"], environ)
         _run(["-m", "minimoto", "fetch", name, "--out", str(args.out)], environ)
     _say("nothing left to do: back to one machine")
@@ -88,6 +93,14 @@ def _demonstrate(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     _say("everything is deleted again")
     _run(["minimoto_cleanup.py", "--yes"], environ)
     return 0
+
+
+def _films(photos: Path) -> dict[str, str]:
+    """Name and pipeline of each film; of a large folder only the wide one, which is long enough."""
+    title = photos.resolve().name.replace("_", " ").replace('"', "'").title()
+    films = {name: pipeline.format(title=f'"{title}"') for name, pipeline in FILMS.items()}
+    large = sum(1 for _ in photos.iterdir()) > MANY
+    return {"wide": films["wide"]} if large else films
 
 
 def _say(what: str) -> None:
