@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minimoto.aws.calls import aws_call, code_of
 from minimoto.aws.clients import client
@@ -25,6 +26,9 @@ Keys = list[str]
 
 REMOVE_BATCH = 1000
 """Objects of one ``DeleteObjects``."""
+
+ONE_PART = 16 << 20
+"""Bytes from which a file is sent in parts."""
 
 DIGEST = "sha256"
 """The key of the digest in an object's metadata."""
@@ -54,17 +58,18 @@ class S3Store:
         from boto3.s3.transfer import S3Transfer, TransferConfig, create_transfer_manager
 
         settings = TransferConfig(
-            multipart_threshold=16 << 20, multipart_chunksize=16 << 20, max_concurrency=16, num_download_attempts=6
+            multipart_threshold=ONE_PART, multipart_chunksize=ONE_PART, max_concurrency=16, num_download_attempts=6
         )
         return S3Transfer(manager=create_transfer_manager(self._s3, settings))
 
     def upload(self, path: Path, to: Location, sha256: str = "", moved: Transferred | None = None) -> None:
-        """Puts a file; its digest is kept in the object's metadata."""
+        """Puts a file; its digest is kept in the object's metadata, and what is sent whole is held to it by S3."""
         check_object(to, self._config.buckets)
+        more: dict[str, Any] = {"Metadata": _metadata(sha256)}
+        if sha256 and path.stat().st_size < ONE_PART:
+            more["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
         with aws_call(f"{to}: uploading"):
-            self._transfer.upload_file(
-                str(path), to.bucket, to.key, callback=moved, extra_args={"Metadata": _metadata(sha256)}
-            )
+            self._transfer.upload_file(str(path), to.bucket, to.key, callback=moved, extra_args=more)
 
     def download(self, source: Location, path: Path, moved: Transferred | None = None) -> None:
         """Gets an object into a file, which appears when it is whole."""
