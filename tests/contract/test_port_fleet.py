@@ -14,7 +14,7 @@ from minimoto.errors import CloudError
 def fleet(ports: Any, kind: str) -> Any:
     """The fleet, empty again afterwards; a real account's has machines that are none of ours to touch."""
     if kind == "aws":
-        pytest.skip("machines of a real account cost money: launched by the soak only")
+        pytest.skip("machines of a real account cost money: never launched by a test")
     return ports.fleet
 
 
