@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 from minimoto.errors import StepFailed, UnreadablePicture
 from minimoto.steps.base import Context, Progress, Skip, Step, StepResult, safe_stem
 from minimoto.steps.parameters import Parameters
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 Mode = Literal["pad", "crop", "inside"]
 
@@ -70,6 +67,7 @@ def run(context: Context, params: FitParams) -> StepResult:
 def _fit(photo: Path, stem: Path, params: FitParams) -> Path:
     from minimoto.engines.film_canvas import compose, contain, cover
     from minimoto.media import open_picture
+    from minimoto.media_write import write_picture
 
     with open_picture(photo) as picture:
         shape = cover if params.mode == "crop" else contain
@@ -81,19 +79,7 @@ def _fit(photo: Path, stem: Path, params: FitParams) -> Path:
         image = compose(image, params.size, params.mode, params.fill)
     elif target[0] < image.width:
         image = image.resize(target, reducing_gap=3.0)
-    return _save(image, stem, params.quality, profile, exif)
-
-
-def _save(image: Image.Image, stem: Path, quality: int, profile: bytes, exif: bytes) -> Path:
-    # A JPEG segment holds 65533 bytes; what a longer block says (mostly a maker's preview) cannot be kept.
-    extra = {"icc_profile": profile or None, "exif": exif if len(exif) <= 65533 else b""}
-    if image.mode == "RGBA":
-        path = stem.with_name(f"{stem.name}.png")
-        image.save(path, "PNG", **extra)
-    else:
-        path = stem.with_name(f"{stem.name}.jpg")
-        image.save(path, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2, **extra)
-    return path
+    return write_picture(image, stem, quality=params.quality, profile=profile, exif=exif)
 
 
 FIT = Step(
