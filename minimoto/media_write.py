@@ -66,10 +66,11 @@ def write_16_bit(pixels: NDArray[np.uint16], stem: Path, *, profile: bytes = b""
         OSError: it could not be written.
     """
     import cv2
+    import numpy as np
 
-    channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    order = {1: ..., 3: [2, 1, 0], 4: [2, 1, 0, 3]}[channels]
-    done, encoded = cv2.imencode(".png", pixels[..., order])
+    if pixels.ndim == 3:
+        pixels = np.take(pixels, [2, 1, 0, 3][: pixels.shape[2]], axis=2)
+    done, encoded = cv2.imencode(".png", pixels)
     if not done:
         raise OSError(f"{stem.name}: {pixels.shape[1]}x{pixels.shape[0]} could not be encoded as PNG")
     data = encoded.tobytes()
