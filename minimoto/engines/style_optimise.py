@@ -1,0 +1,48 @@
+"""Styling by optimisation: the picture itself is changed until its features have the photo's content and the style."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minimoto.engines.style_optimise_settings import Iteration, OptimiseOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from minimoto.engines.runtime import Device
+
+__all__ = ["Iteration", "OptimiseOptions", "stylise"]
+
+
+def stylise(
+    photo: NDArray[np.float32],
+    styles: Sequence[NDArray[np.float32]],
+    options: OptimiseOptions | None = None,
+    progress: Callable[[Iteration], None] | None = None,
+    *,
+    mask: NDArray[np.float32] | None = None,
+    init_image: NDArray[np.float32] | None = None,
+    weights: Path | None = None,
+    device: Device | None = None,
+) -> NDArray[np.float32]:
+    """Style ``photo`` like ``styles``.
+
+    Parameters:
+        photo: (H, W, 3), RGB, 0..1, float32; so is each of ``styles``, at any size.
+        progress: told of every iteration; what it raises ends the work and passes through.
+        mask: (H, W), 0..1: where the result is seen; the photo stays elsewhere. Scaled to the result.
+        init_image: started from instead of the photo where ``options.init`` is ``image``.
+        weights: safetensors of the network; else the registry's file of ``options.model``.
+        device: where to work; else chosen by :func:`minimoto.engines.runtime.choose_device`.
+
+    Returns:
+        (h, w, 3), RGB, 0..1, float32; the longer side is ``options.image_size``, if the photo's is not shorter.
+
+    Raises:
+        InvalidInput: arrays of a wrong shape, or not one blend weight for each style.
+        ModelMissing: the network's weights are not there.
+    """
+    raise NotImplementedError
