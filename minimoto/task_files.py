@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from minimoto.core import manifest
 from minimoto.core.job import Job, Location
+from minimoto.core.pipeline import files_of
 from minimoto.core.shards import shard_bounds
 from minimoto.core.task import TaskKey, TaskState
 from minimoto.errors import InvalidMessage, MinimotoError, NotFound, StepFailed
@@ -91,8 +92,7 @@ class TaskFiles:
         first, sources = self._shard(job, key) if step.reads_inputs else (0, ())
         names = _local_names(sources)
         inputs = tuple(folder / "in" / name for name in names)
-        wanted = job.stages[key.stage].params
-        attached = [wanted[parameter] for parameter in step.file_parameters if wanted.get(parameter)]
+        attached = files_of(job.stages[key.stage].params, step)
         attachments = {name: folder / "attached" / _safe(name) for name in attached}
         pairs = [(source.location, path) for source, path in zip(sources, inputs, strict=True)]
         pairs += [(manifest.attachment(job, name), path) for name, path in attachments.items()]

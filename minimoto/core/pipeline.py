@@ -36,6 +36,8 @@ class StepRules(Protocol):
     def positional(self) -> tuple[str, ...]: ...
     @property
     def file_parameters(self) -> tuple[str, ...]: ...
+    @property
+    def file_names(self) -> Callable[[str], tuple[str, ...]]: ...
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,19 @@ def plan(
 
 def attachments(stages: Sequence[Stage], steps: Mapping[str, StepRules]) -> tuple[str, ...]:
     """The files beside the photos that the parameters name, each once, in the order of the pipeline."""
-    names = [
-        stage.params[name] for stage in stages for name in steps[stage.step].file_parameters if name in stage.params
-    ]
+    names = [name for stage in stages for name in files_of(stage.params, steps[stage.step])]
     return tuple(dict.fromkeys(names))
+
+
+def files_of(params: Mapping[str, str], rules: StepRules) -> tuple[str, ...]:
+    """The files that one step's parameters name, each once."""
+    values = [params[parameter] for parameter in rules.file_parameters if params.get(parameter)]
+    return tuple(dict.fromkeys(name for value in values for name in rules.file_names(value)))
+
+
+def one_file(value: str) -> tuple[str, ...]:
+    """The rule of most file parameters: the value is the file's name."""
+    return (value,)
 
 
 def pipeline_text(stages: Sequence[Stage]) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from minimoto.core.pipeline import one_file
+
 _NOT_IN_A_NAME = re.compile(r"[^\w.\- ]+")
 
 
@@ -83,6 +85,7 @@ class Step:
         memory_limit: bytes of the whole process tree above which the step is killed.
         hang_seconds: seconds without progress after which the step is killed.
         file_parameters: parameters that name a file beside the photos.
+        file_names: from such a parameter's text to the names of the files that it needs; called on checked text only.
         positional: names for parameters given without ``=``, in order.
         result_suffix: suffix of a per-folder step's file, such as ``.mp4``.
         reads_inputs: ``False`` for a step that is given no local copies of its inputs.
@@ -96,6 +99,7 @@ class Step:
     memory_limit: int
     hang_seconds: float
     file_parameters: tuple[str, ...] = ()
+    file_names: Callable[[str], tuple[str, ...]] = one_file
     positional: tuple[str, ...] = ()
     result_suffix: str | None = None
     reads_inputs: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minimoto.core.job import Per, Stage
-from minimoto.core.pipeline import attachments, parse_pipeline, pipeline_text, plan
+from minimoto.core.pipeline import attachments, one_file, parse_pipeline, pipeline_text, plan
 from minimoto.errors import InvalidPipeline
 
 
@@ -22,6 +22,7 @@ class Rules:
     seconds_per_item: float = 3.0
     positional: tuple[str, ...] = ()
     file_parameters: tuple[str, ...] = ()
+    file_names: Callable[[str], tuple[str, ...]] = one_file
 
     def parse(self, params: Mapping[str, str]) -> Any:
         if "bad" in params:
@@ -45,6 +46,12 @@ def test_steps_values_and_names() -> None:
     assert fit.shard_size == 10
     assert video.params == {"title": 'A | B, C: "D"', "music": "my song.mp3"}
     assert attachments((fit, video), STEPS) == ("my song.mp3",)
+
+
+def test_a_step_says_which_files_a_value_needs() -> None:
+    rules = Rules(file_parameters=("picture", "mask"), file_names=lambda value: tuple(value.split("+")))
+    [stage] = plan(parse_pipeline("style:picture=a.jpg+b.jpg,mask=a.jpg"), {"style": rules})
+    assert attachments((stage,), {"style": rules}) == ("a.jpg", "b.jpg")
 
 
 @pytest.mark.parametrize(
