@@ -101,6 +101,10 @@ class UnreadablePicture(MinimotoError):
     """A photo that cannot be decoded, or not safely."""
 
 
+class ModelMissing(MinimotoError):
+    """A model's file is not here, cannot be had, or is not the published one; says how to bring it."""
+
+
 class StepFailed(MinimotoError):
     """A step failed.
 
