@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 
 from minimoto.errors import UsageError
@@ -95,5 +96,5 @@ def _spans(length: int, tile: int, overlap: int, multiple: int) -> list[_Span]:
             end=end,
             read_end=min(length, ceil((end + overlap) / multiple) * multiple),
         )
-        for start, end in zip(edges, edges[1:], strict=False)
+        for start, end in pairwise(edges)
     ]

@@ -34,8 +34,8 @@ def test_reads_enclose_writes_and_lie_on_multiples(
         assert read.top <= max(0, write.top - overlap)
         assert read.right >= min(width, write.right + overlap)
         assert read.bottom >= min(height, write.bottom + overlap)
-        assert 0 <= read.left
-        assert 0 <= read.top
+        assert read.left >= 0
+        assert read.top >= 0
         assert read.right <= width
         assert read.bottom <= height
         assert read.left % multiple == 0
