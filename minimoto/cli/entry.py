@@ -24,6 +24,7 @@ COMMANDS = {
     "watchdog": ("minimoto.cli.watchdog", "size the fleet; --status shows it"),
     "service": ("minimoto.cli.service", "work on tasks (started by cron on the nodes)"),
     "cleanup": ("minimoto.cli.cleanup", "delete a deployment"),
+    "models": ("minimoto.cli.models", "the networks' weights: list, fetch, verify"),
     "local": ("minimoto.cli.local", "the embedded AWS of this computer"),
     "completion": ("minimoto.cli.completion", "print shell completion"),
 }
