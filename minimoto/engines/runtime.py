@@ -12,32 +12,26 @@ start, which does not import torch. docs/runtime.md has the figures.
 from __future__ import annotations
 
 import hashlib
-import importlib
-import inspect
-import json
 import logging
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minimoto.engines import runtime_cache as cache
 from minimoto.engines.runtime_cache import cache_dir
-from minimoto.engines.runtime_check import least_psnr
-from minimoto.engines.runtime_check import probe as make_probe
-from minimoto.engines.runtime_device import NO_TORCH, Device, choose_device, threads
-from minimoto.errors import ConfigError
+from minimoto.engines.runtime_device import Device, choose_device, threads
+from minimoto.engines.runtime_spec import Spec
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ENOUGH", "Device", "Network", "cache_dir", "choose_device", "load", "threads"]
+    from minimoto.engines.runtime_graph import Graph
+
+__all__ = ["ENOUGH", "Device", "Network", "Spec", "cache_dir", "choose_device", "load", "threads"]
 
 log = logging.getLogger("minimoto.runtime")
 
@@ -46,9 +40,6 @@ ENOUGH = 45.0
 CONVERTED = 80.0
 """PSNR in dB that a converted network, in float32, must hold to torch; else torch runs it."""
 
-_FORMAT = 1
-"""Of what is cached; a new number leaves everything older unused."""
-
 Array = NDArray[np.float32]
 
 
@@ -56,34 +47,13 @@ class Network(Protocol):
     """A network on the device that it was loaded for."""
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
-        """Runs the network: float32 arrays in the order of its inputs in, float32 arrays out."""
+        """Runs the network: float32 arrays in the order of its inputs in, float32 arrays out.
 
+        Safe for several threads; their calls take turns.
+        """
 
-@dataclass(frozen=True)
-class _Spec:
-    """What :func:`load` was asked for."""
-
-    name: str
-    build: Callable[[Path], torch.nn.Module] | str
-    weights: Path
-    inputs: Mapping[str, tuple[int | None, ...]]
-    probe: tuple[Array, ...]
-
-    def module(self) -> torch.nn.Module:
-        if find_spec("torch") is None:
-            raise ConfigError(f"{self.name}: {NO_TORCH}")
-        build = self.build
-        if isinstance(build, str):
-            module, _, function = build.partition(":")
-            build = getattr(importlib.import_module(module), function)
-        return build(self.weights).eval().requires_grad_(False)
-
-    def key(self) -> str:
-        """Of all that the network's numbers depend on."""
-        shapes = [[name, list(shape)] for name, shape in self.inputs.items()]
-        about = [self.name, shapes, [one.shape for one in self.probe], _FORMAT, metadata.version("openvino")]
-        parts = (json.dumps(about).encode(), self.weights.read_bytes(), _source(self.build))
-        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
+    def release(self) -> None:
+        """Gives back the memory that the last calls needed; the next call takes what it needs again."""
 
 
 def load(
@@ -110,17 +80,17 @@ def load(
         ConfigError: a library that is needed is not installed.
     """
     device = device or choose_device()
-    spec = _Spec(name, build, weights, inputs, make_probe(inputs, example))
+    spec = Spec(name, build, weights, inputs, example)
     if device.backend == "openvino":
         network = _from_cache(spec, device)
         if network is not None:
             return network
     from minimoto.engines.runtime_torch import TorchNetwork
 
-    return TorchNetwork(name, spec.module(), device, spec.probe, ENOUGH)
+    return TorchNetwork(name, spec.module(), device, spec.probe(), ENOUGH)
 
 
-def _from_cache(spec: _Spec, device: Device) -> Network | None:
+def _from_cache(spec: Spec, device: Device) -> Network | None:
     """The network in OpenVINO, made if it is not cached; ``None`` where it does not hold to torch."""
     folder = cache_dir() / "networks"
     converted = folder / f"{spec.name}-{spec.key()}"
@@ -151,49 +121,32 @@ def _opened(folder: Path) -> Network | None:
         return None
 
 
-def _made(spec: _Spec, device: Device, converted: Path, compiled: Path) -> Network | None:
+def _made(spec: Spec, device: Device, converted: Path, compiled: Path) -> Network | None:
+    from minimoto.engines.runtime_graph import read_graph
     from minimoto.engines.runtime_openvino import compile_graph, open_compiled
 
-    graph = cache.read(converted) or _converted(spec)
-    if graph.about["psnr"] <= CONVERTED:
-        log.warning("%s: OpenVINO holds only %.1f dB to torch, so torch runs it", spec.name, graph.about["psnr"])
+    graph = read_graph(spec.weights, spec.name) or _converted(spec, converted)
+    if graph.psnr <= CONVERTED:
+        log.warning("%s: OpenVINO holds only %.1f dB to torch, so torch runs it", spec.name, graph.psnr)
         return None
-    cache.write(converted, graph)
-    files = (graph.files["graph.xml"], graph.files["constants.bin"])
-    made = compile_graph(*files, spec.probe, bf16=device.precision == "bf16", enough=ENOUGH)
+    made = compile_graph(graph, spec.probe(), bf16=device.precision == "bf16", enough=ENOUGH)
     if made.precision != device.precision:
         log.warning("%s: bf16 holds only %.1f dB to fp32, so it runs in fp32", spec.name, made.psnr)
-    cache.write(
-        compiled, cache.Entry({"compiled": made.data}, {"precision": made.precision, "psnr": min(made.psnr, 999.0)})
-    )
+    cache.write(compiled, cache.Entry({"compiled": made.data}, {"precision": made.precision, "psnr": made.psnr}))
     cache.prune(compiled.parent, keep=compiled)
     return open_compiled(made)
 
 
-def _converted(spec: _Spec) -> cache.Entry:
-    """Converts the module, and compares the two."""
-    import torch
+def _converted(spec: Spec, folder: Path) -> Graph:
+    """The network's graph, from the cache or else from torch."""
+    from minimoto.engines.runtime_graph import Graph
+    from minimoto.engines.runtime_openvino import convert
 
-    from minimoto.engines.runtime_openvino import Compiled, compile_graph, convert, open_compiled, serialise
-
-    log.info("%s: converting it for this CPU, once", spec.name)
-    module = spec.module()
-    torch.set_num_threads(threads())
-    graph, constants = serialise(convert(module, spec.inputs, spec.probe))
-    compiled: Compiled = compile_graph(graph, constants, spec.probe, bf16=False, enough=ENOUGH)
-    with torch.inference_mode():
-        wanted = module(*map(torch.from_numpy, spec.probe))
-    outputs = wanted if isinstance(wanted, (tuple, list)) else (wanted,)
-    held = least_psnr(open_compiled(compiled)(*spec.probe), tuple(one.numpy() for one in outputs))
-    about: dict[str, Any] = {"psnr": min(held, 999.0)}
-    return cache.Entry({"graph.xml": graph, "constants.bin": constants}, about)
-
-
-def _source(build: Callable[..., Any] | str) -> bytes:
-    """The code that makes the network, found without importing it."""
-    if isinstance(build, str):
-        found = find_spec(build.partition(":")[0])
-        origin = None if found is None else found.origin
-    else:
-        origin = inspect.getsourcefile(build)
-    return Path(origin).read_bytes() if origin else b""
+    entry = cache.read(folder)
+    if entry is not None:
+        return Graph(entry.files["graph.xml"], entry.files["constants.bin"], entry.about["psnr"])
+    log.info("%s: converting it for OpenVINO, once", spec.name)
+    graph = convert(spec.module(), spec.inputs, spec.probe())
+    files = {"graph.xml": graph.xml, "constants.bin": graph.constants}
+    cache.write(folder, cache.Entry(files, {"psnr": graph.psnr}))
+    return graph

@@ -13,15 +13,18 @@ FREE = 64
 """Size that a dimension left open gets in a probe."""
 
 
+BEST = 999.0
+"""What :func:`psnr` gives for equal arrays, rather than infinity, which JSON has no word for."""
+
+
 def psnr(got: Array, wanted: Array) -> float:
-    """Peak signal-to-noise ratio in dB, the peak being the range of ``wanted``; infinite where they are equal."""
+    """Peak signal-to-noise ratio in dB, the peak being the range of ``wanted``; :data:`BEST` where they are equal, 0
+    where they cannot be compared."""
     if got.shape != wanted.shape or not np.isfinite(got).all():
-        return -math.inf
+        return 0.0
     error = float(np.mean(np.square(got.astype(np.float64) - wanted)))
-    if error == 0:
-        return math.inf
     peak = float(wanted.max() - wanted.min()) or 1.0
-    return 10 * math.log10(peak**2 / error)
+    return BEST if error == 0 else min(BEST, 10 * math.log10(peak**2 / error))
 
 
 def least_psnr(got: tuple[Array, ...], wanted: tuple[Array, ...]) -> float:

@@ -6,19 +6,20 @@ torch is imported only to convert: a start with a warm cache reads the compiled 
 from __future__ import annotations
 
 import functools
-import math
 import tempfile
 import threading
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minimoto.engines.runtime_check import least_psnr
+from minimoto.engines.runtime_check import BEST, least_psnr
 from minimoto.engines.runtime_device import threads
+from minimoto.engines.runtime_graph import Graph
 
 if TYPE_CHECKING:
     import openvino
@@ -35,7 +36,7 @@ class Compiled:
 
     Parameters:
         precision: ``fp32`` or ``bf16``.
-        psnr: in dB, of bfloat16 to float32 on the probe; infinite where bfloat16 was not tried.
+        psnr: in dB, of bfloat16 to float32 on the probe; :data:`BEST` where bfloat16 was not tried.
     """
 
     data: bytes
@@ -47,6 +48,7 @@ class OpenVinoNetwork:
     """A compiled network that takes and gives float32 arrays."""
 
     def __init__(self, compiled: openvino.CompiledModel) -> None:
+        self._compiled = compiled
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
 
@@ -58,23 +60,41 @@ class OpenVinoNetwork:
             results = self._request.infer(dict(enumerate(given)), share_inputs=True, share_outputs=False)
             return tuple(results.to_tuple())
 
+    def release(self) -> None:
+        """Gives back the memory that the last calls needed."""
+        with self._lock:
+            self._compiled.release_memory()
 
-def convert(module: torch.nn.Module, inputs: Shapes, probe: tuple[Array, ...]) -> openvino.Model:
-    """The module as a model of OpenVINO, through its frontend for traced modules.
+
+def convert(module: torch.nn.Module, inputs: Shapes, probe: tuple[Array, ...]) -> Graph:
+    """The module as a graph of OpenVINO, through its frontend for traced modules, and how well it holds to torch.
 
     ``openvino.convert_model`` does the same, but reports its use over the network.
 
     Parameters:
         inputs: name to shape, ``None`` where a size is open, in the order of the module's arguments.
-        probe: arrays that the module is traced with.
+        probe: arrays that the module is traced with, and both are run on.
     """
     import torch
+
+    torch.set_num_threads(threads())
+    with torch.inference_mode():
+        model = _traced(module, inputs, tuple(map(torch.from_numpy, probe)))
+        outputs = module(*map(torch.from_numpy, probe))
+    wanted = tuple(one.numpy() for one in (outputs if isinstance(outputs, (tuple, list)) else (outputs,)))
+    graph = Graph(*_serialised(model), BEST)
+    network = open_compiled(compile_graph(graph, probe, bf16=False, enough=0))
+    return replace(graph, psnr=least_psnr(network(*probe), wanted))
+
+
+def _traced(module: torch.nn.Module, inputs: Shapes, example: tuple[torch.Tensor, ...]) -> openvino.Model:
     from openvino import PartialShape, Type
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    example = tuple(torch.from_numpy(array) for array in probe)
-    with torch.inference_mode():
+    with warnings.catch_warnings():
+        # Of torch, about its own tracing; what matters is compared afterwards.
+        warnings.simplefilter("ignore")
         decoder = TorchScriptPythonDecoder(module, example_input=example)
         frontend = FrontEndManager().load_by_framework("pytorch")
         model = frontend.convert(frontend.load(decoder))
@@ -86,8 +106,7 @@ def convert(module: torch.nn.Module, inputs: Shapes, probe: tuple[Array, ...]) -
     return model
 
 
-def serialise(model: openvino.Model) -> tuple[bytes, bytes]:
-    """The model's graph (XML) and its constants."""
+def _serialised(model: openvino.Model) -> tuple[bytes, bytes]:
     import openvino
 
     with tempfile.TemporaryDirectory(prefix="minimoto-") as name:
@@ -96,26 +115,25 @@ def serialise(model: openvino.Model) -> tuple[bytes, bytes]:
         return graph.read_bytes(), constants.read_bytes()
 
 
-def compile_graph(graph: bytes, constants: bytes, probe: tuple[Array, ...], *, bf16: bool, enough: float) -> Compiled:
+def compile_graph(graph: Graph, probe: tuple[Array, ...], *, bf16: bool, enough: float) -> Compiled:
     """Compiles a graph for this CPU.
 
     Parameters:
-        constants: what the graph refers to by offset.
         probe: arrays that bfloat16 is tried on.
         bf16: whether bfloat16 is wanted; it is used where its results hold ``enough`` dB to those of float32.
     """
     import openvino
 
-    held = np.frombuffer(constants or b"\0", np.uint8).copy()
-    model = _core().read_model(graph, openvino.Tensor(held))
+    held = np.frombuffer(graph.constants or b"\0", np.uint8).copy()
+    model = _core().read_model(graph.xml, openvino.Tensor(held))
     exact = _core().compile_model(model, "CPU", _settings("fp32"))
     if not bf16:
-        return Compiled(exact.export_model().getvalue(), "fp32", math.inf)
+        return Compiled(exact.export_model().getvalue(), "fp32", BEST)
     fast = _core().compile_model(model, "CPU", _settings("bf16"))
-    held_to = least_psnr(OpenVinoNetwork(fast)(*probe), OpenVinoNetwork(exact)(*probe))
-    if held_to > enough:
-        return Compiled(fast.export_model().getvalue(), "bf16", held_to)
-    return Compiled(exact.export_model().getvalue(), "fp32", held_to)
+    psnr = least_psnr(OpenVinoNetwork(fast)(*probe), OpenVinoNetwork(exact)(*probe))
+    if psnr > enough:
+        return Compiled(fast.export_model().getvalue(), "bf16", psnr)
+    return Compiled(exact.export_model().getvalue(), "fp32", psnr)
 
 
 def open_compiled(compiled: Compiled) -> OpenVinoNetwork:
@@ -141,4 +159,6 @@ def _settings(precision: str) -> dict[str, Any]:
         "INFERENCE_NUM_THREADS": threads(),
         # Two processes that both pin their threads would share the first cores and leave the others idle.
         "ENABLE_CPU_PINNING": False,
+        # Kernels made for one shape are kept by the thousand by default, and photos come in many shapes.
+        "CPU_RUNTIME_CACHE_CAPACITY": 256,
     }

@@ -60,6 +60,17 @@ class TorchNetwork:
                 return self._replay(arrays)
             return tuple(_to_array(one) for one in self._forward([self._to_device(array) for array in arrays]))
 
+    def release(self) -> None:
+        """Gives back the memory that the last calls needed, captured graphs included."""
+        import torch
+
+        with self._lock:
+            self._graphs.clear()
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            elif self._device.type == "mps":
+                torch.mps.empty_cache()
+
     def _choose(self, name: str, device: Device, probe: tuple[Array, ...], enough: float) -> torch.dtype:
         import copy
 
