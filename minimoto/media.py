@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minimoto.errors import ConfigError, UnreadablePicture
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image, ImageCms
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF")
@@ -28,6 +30,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF")
 
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"GIF8")
 _ORIENTATION, _EXIF_IFD, _DATE_TIME, _DATE_TIME_ORIGINAL = 0x0112, 0x8769, 0x0132, 0x9003
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _BAND_PIXELS = 8_000_000
 
 
@@ -54,6 +57,8 @@ class Picture:
         name: the file's name, for messages.
         size: (width, height) in pixels as a person sees it, the EXIF orientation applied.
         has_alpha: whether some of it may be transparent.
+        is_grey: whether it has no colours by its kind.
+        is_deep: whether it has 16 bits a channel that :meth:`decode_deep` keeps.
     """
 
     def __init__(self, image: Image.Image, name: str) -> None:
@@ -63,6 +68,8 @@ class Picture:
         self._orientation = 1 if image.format in {"TIFF", "HEIF"} else _exif(image).get(_ORIENTATION, 1)
         self.size = image.size[::-1] if self._turned else image.size
         self.has_alpha = image.has_transparency_data
+        self.is_grey = image.mode in {"1", "L", "LA"} or image.mode.startswith(("I", "F"))
+        self.is_deep = _is_deep(image)
 
     @property
     def _turned(self) -> bool:
@@ -105,6 +112,29 @@ class Picture:
             image = image.copy() if image is self._image else image
         image.info = {"icc_profile": profile} if profile else {}
         return image
+
+    def decode_deep(self) -> NDArray[np.uint16] | None:
+        """The pixels of a 16-bit picture, upright, in their own profile: ``(H, W)``, ``(H, W, 3)`` RGB or ``(H, W, 4)``
+        RGBA; ``None`` when it is of a kind that OpenCV does not keep at 16 bits.
+
+        Raises:
+            UnreadablePicture: the file is damaged or truncated.
+        """
+        import cv2
+        import numpy as np
+
+        with _reading(self.name):
+            # OpenCV turns TIFF itself, whatever it is told.
+            orientation = 1 if self._image.format == "TIFF" else self._orientation
+            # Pillow reads 16-bit colours as 8 bits, but it tells a damaged file from a whole one.
+            self._image.load()
+            data = np.fromfile(self._image.filename, np.uint8)  # type: ignore[attr-defined]
+            pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+        if pixels is None or pixels.dtype != np.uint16:
+            return None
+        if pixels.ndim == 3:
+            pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+        return np.ascontiguousarray(_turned(pixels, orientation))
 
 
 @contextmanager
@@ -238,6 +268,29 @@ def _exif(image: Image.Image) -> Image.Exif:
         return image.getexif()
     except Exception:
         return Image.Exif()
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a PNG or a TIFF holds unsigned 16-bit grey or RGB; Pillow's mode does not say."""
+    if image.format == "PNG":
+        return "16" in str(image.tile[0][3])  # type: ignore[attr-defined]
+    if image.format != "TIFF":
+        return False
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    return (
+        set(tags.get(_BITS, ())) == {16}
+        and set(tags.get(_SAMPLE_FORMAT, (1,))) == {1}
+        and tags.get(_PHOTOMETRIC) in {1, 2}
+    )
+
+
+def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Array upright, by the number that EXIF and TIFF share (CIPA DC-008, 4.6.5, Orientation)."""
+    if orientation in {5, 6, 7, 8}:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    return pixels[::-1] if orientation in {3, 4, 7, 8} else pixels
 
 
 def _shrunk(image: Image.Image, at_least: tuple[int, int] | None) -> Image.Image:
