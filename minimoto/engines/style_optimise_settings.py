@@ -64,7 +64,7 @@ class OptimiseOptions:
         lbfgs_num_correction: how many updates L-BFGS remembers.
         pooling: ``max`` or ``avg``.
         original_colors: keep the photo's colours: only the luminance is styled.
-        strength: 0..1: the style aimed at lies this far from the photo's own to the style pictures'; 0 leaves the photo.
+        strength: 0..1: how far the style aimed at lies from the photo's own, at 0, towards the style pictures'.
         seed: of the noise.
 
     Raises:

@@ -1,0 +1,123 @@
+"""The losses of styling by optimisation and their gradients with respect to features, written out.
+
+Source: Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks", equations 1 to 7, with
+the normalisations of jcjohnson/neural-style (``neural_style.lua``): a Gram matrix is divided by the number of features,
+both losses are means of squares. Features are (h, w, channels), float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_ROWS = 4096
+_TINY = 1e-8
+
+
+def gram(features: Tensor) -> Tensor:
+    """The products of all pairs of channels, summed over the pixels and not divided yet: (channels, channels)."""
+    flat = features.reshape(-1, features.shape[2])
+    return flat.T @ flat
+
+
+def blended(grams: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """The mean of Gram matrices, weighted; only the weights' ratios count."""
+    total = sum(weights)
+    return torch.stack([g * (weight / total) for g, weight in zip(grams, weights, strict=True)]).sum(0)
+
+
+def content_loss(features: Tensor, target: Tensor) -> Tensor:
+    """The mean square of the features' difference."""
+    return torch.mean((features - target) ** 2)
+
+
+def style_loss(normalised: Tensor, target: Tensor) -> Tensor:
+    """The mean square of the difference of two Gram matrices, each divided by its number of features."""
+    return torch.mean((normalised - target) ** 2)
+
+
+def tv_loss(pixels: Tensor) -> Tensor:
+    """Total variation: half the sum of squared differences of neighbours.
+
+    neural-style has this one's gradient, and counts no loss for it; neural-style-pt takes the differences' magnitudes.
+
+    Parameters:
+        pixels: (H, W, 3), in steps of 1/255.
+    """
+    down, right = pixels[1:] - pixels[:-1], pixels[:, 1:] - pixels[:, :-1]
+    return (down.square().sum() + right.square().sum()) / 2
+
+
+def add_tv_gradient(gradient: Tensor, pixels: Tensor, weight: float) -> None:
+    """Adds the gradient of ``weight`` times :func:`tv_loss` to ``gradient``."""
+    down, right = pixels[1:] - pixels[:-1], pixels[:, 1:] - pixels[:, :-1]
+    gradient[1:].add_(down, alpha=weight)
+    gradient[:-1].sub_(down, alpha=weight)
+    gradient[:, 1:].add_(right, alpha=weight)
+    gradient[:, :-1].sub_(right, alpha=weight)
+
+
+@dataclass(frozen=True)
+class Pull:
+    """The gradient of a layer's losses with respect to its features F: F D + c (F - P).
+
+    Parameters:
+        style: D, (channels, channels), symmetric; ``None`` for none.
+        content: c.
+    """
+
+    style: Tensor | None = None
+    content: float = 0.0
+
+    def gradient(self, features: Tensor, target: Tensor | None, *, overwrite: bool) -> Tensor:
+        """The gradient; in the features' own memory if ``overwrite``.
+
+        Parameters:
+            target: P; needed where there is a ``content``.
+        """
+        flat = features.reshape(-1, features.shape[2])
+        out = flat if overwrite else torch.empty_like(flat)
+        aims = target.reshape(flat.shape) if target is not None and self.content else None
+        matrix = self.style
+        if matrix is not None and self.content:
+            matrix = matrix + self.content * torch.eye(len(matrix), device=matrix.device)
+        part = torch.empty(min(_ROWS, len(flat)), flat.shape[1], device=flat.device)
+        for start in range(0, len(flat), _ROWS):
+            rows = flat[start : start + _ROWS]
+            if matrix is not None:
+                found = torch.mm(rows, matrix, out=part[: len(rows)])
+            else:
+                found = torch.mul(rows, self.content, out=part[: len(rows)])
+            if aims is not None:
+                found.sub_(aims[start : start + _ROWS], alpha=self.content)
+            out[start : start + _ROWS] = found
+        return out.view(features.shape)
+
+    def l1(self, features: Tensor, target: Tensor | None) -> float:
+        """The sum of the gradient's magnitudes."""
+        return float(self.gradient(features, target, overwrite=False).abs().sum())
+
+
+def style_pull(normalised: Tensor, target: Tensor, count: int) -> Pull:
+    """The pull of :func:`style_loss` on the ``count`` features whose Gram matrix, divided by it, is ``normalised``."""
+    channels = len(normalised)
+    return Pull(style=(normalised - target) * (4.0 / (channels * channels * count)))
+
+
+def content_pull(count: int) -> Pull:
+    """The pull of :func:`content_loss` on ``count`` features."""
+    return Pull(content=2.0 / count)
+
+
+def joined(style: Pull | None, style_weight: float, content: Pull | None, content_weight: float) -> Pull:
+    """Both pulls together, each with its weight."""
+    matrix = style.style * style_weight if style is not None and style.style is not None else None
+    return Pull(style=matrix, content=content.content * content_weight if content is not None else 0.0)
+
+
+def normalising(weight: float, l1: float) -> float:
+    """The weight that makes a gradient of this L1 norm one of norm ``weight``."""
+    return weight / (l1 + _TINY)

@@ -1,0 +1,238 @@
+"""The loss of a picture and its gradient: at once, or in strips where the features of all of it would not fit.
+
+In strips, Gram matrices are summed over the whole picture first; then the gradient is added up strip by strip. A strip
+is read with as many more rows as a feature can see, so the result is that of the whole picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from minimoto.engines.style_losses import (
+    Pull,
+    add_tv_gradient,
+    blended,
+    content_pull,
+    gram,
+    joined,
+    normalising,
+    style_loss,
+    style_pull,
+    tv_loss,
+)
+from minimoto.engines.style_optimise_settings import OptimiseOptions
+from minimoto.engines.vgg import Vgg
+
+STRIP_PIXELS = 2_500_000
+"""Pixels that are worked on at once."""
+_LEAST_ROWS = 256
+
+
+class Features(Protocol):
+    """Features of pictures and the gradient of what is made of them."""
+
+    overwrites: bool
+    device: torch.device
+
+    def forward(self, pixels: Tensor, *, gradient: bool = True) -> dict[str, Tensor]:
+        """Features by layer, (h, w, channels)."""
+
+    def backward(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """The gradient with respect to the pixels, from those with respect to the features."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The parts of a loss, their weights applied."""
+
+    content: float
+    style: float
+    tv: float
+
+    @property
+    def total(self) -> float:
+        """Their sum."""
+        return self.content + self.style + self.tv
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Rows of a picture: those that are read, and those that count."""
+
+    top: int
+    bottom: int
+    read_top: int
+    read_bottom: int
+
+
+def strips(height: int, width: int, vgg: Vgg, pixels: int) -> list[Strip]:
+    """Strips of at most about ``pixels``; their tops are multiples of the network's stride."""
+    stride = vgg.stride
+    margin = -(-vgg.radius // stride) * stride
+    rows = height if height * width <= pixels else max(pixels // width - 2 * margin, min(_LEAST_ROWS, pixels // width))
+    rows = max(rows // stride, 1) * stride if rows < height else height
+    tops = list(range(0, height, rows))
+    # A last strip too low to be pooled all the way joins the one before it.
+    if len(tops) > 1 and height - tops[-1] < stride:
+        tops.pop()
+    ends = [*tops[1:], height]
+    return [Strip(a, b, max(0, a - margin), min(height, b + margin)) for a, b in zip(tops, ends, strict=True)]
+
+
+class Objective:
+    """What is minimised.
+
+    Parameters:
+        features: of the layers that ``options`` name.
+        vgg: the network that they are of, up to the last of those layers.
+        photo: (H, W, 3), pixels; so is each of ``styles``, at any size.
+        strip_pixels: pixels that are worked on at once.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        vgg: Vgg,
+        photo: Tensor,
+        styles: Sequence[Tensor],
+        options: OptimiseOptions,
+        strip_pixels: int = STRIP_PIXELS,
+    ) -> None:
+        self._features, self._vgg, self._options = features, vgg, options
+        self._pixels = strip_pixels
+        self._strides = _strides(vgg)
+        self._content = self._content_of(photo) if options.content_layers and options.content_weight else {}
+        self._style: dict[str, Tensor] = {}
+        if options.style_layers and options.style_weight:
+            grams = [self._grams(style)[0] for style in styles]
+            weights = options.style_blend_weights or (1.0,) * len(styles)
+            self._style = {name: blended([g[name] for g in grams], weights) for name in options.style_layers}
+            if options.strength < 1:
+                own, share = self._grams(photo)[0], options.strength
+                self._style = {name: blended([own[name], aim], (1 - share, share)) for name, aim in self._style.items()}
+
+    def __call__(self, pixels: Tensor) -> tuple[Losses, Tensor]:
+        """The loss at a picture, (H, W, 3), and its gradient there, of the same shape."""
+        parts = self._strips(pixels)
+        found = self._features.forward(pixels) if len(parts) == 1 else None
+        grams, counts = self._grams(pixels, found)
+        style, pulls = self._style_pulls(grams, counts)
+        content = self._content_error(pixels, parts, found, counts)
+        pulled = self._joined(pixels, parts, found, pulls, counts)
+        gradient = torch.zeros_like(pixels)
+        for index, strip in enumerate(parts):
+            at = found if found is not None else self._features.forward(pixels[strip.read_top : strip.read_bottom])
+            gradients = {name: self._pulled(name, pull, at[name], strip, index) for name, pull in pulled.items()}
+            gradient[strip.read_top : strip.read_bottom] += self._features.backward(gradients)
+        weight = self._options.tv_weight
+        tv = float(tv_loss(pixels)) * weight if weight else 0.0
+        if weight:
+            add_tv_gradient(gradient, pixels, weight)
+        return Losses(content, style, tv), gradient
+
+    def _strips(self, pixels: Tensor) -> list[Strip]:
+        return strips(pixels.shape[0], pixels.shape[1], self._vgg, self._pixels)
+
+    def _grams(
+        self, pixels: Tensor, found: Mapping[str, Tensor] | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """Gram matrices over a whole picture, divided by the number of features, and that number by layer."""
+        sums: dict[str, Tensor] = {}
+        counts: dict[str, int] = {}
+        for strip in self._strips(pixels):
+            at = found or self._features.forward(pixels[strip.read_top : strip.read_bottom], gradient=False)
+            for name, features in at.items():
+                rows = features[self._rows(name, strip, features)]
+                counts[name] = counts.get(name, 0) + rows.numel()
+                if name in self._options.style_layers:
+                    sums[name] = sums[name] + gram(rows) if name in sums else gram(rows)
+        return {name: total / counts[name] for name, total in sums.items()}, counts
+
+    def _content_of(self, photo: Tensor) -> dict[str, list[Tensor]]:
+        """The photo's features, strip by strip."""
+        kept: dict[str, list[Tensor]] = {name: [] for name in self._options.content_layers}
+        for strip in self._strips(photo):
+            at = self._features.forward(photo[strip.read_top : strip.read_bottom], gradient=False)
+            for name, parts in kept.items():
+                parts.append(at[name][self._rows(name, strip, at[name])].clone())
+        return kept
+
+    def _rows(self, name: str, strip: Strip, features: Tensor) -> slice:
+        """The rows of a strip's features that count."""
+        stride = self._strides[name]
+        end = features.shape[0] if strip.bottom == strip.read_bottom else (strip.bottom - strip.read_top) // stride
+        return slice((strip.top - strip.read_top) // stride, end)
+
+    def _style_pulls(self, grams: Mapping[str, Tensor], counts: Mapping[str, int]) -> tuple[float, dict[str, Pull]]:
+        pulls = {name: style_pull(grams[name], target, counts[name]) for name, target in self._style.items()}
+        loss = sum(float(style_loss(grams[name], target)) for name, target in self._style.items())
+        return loss * self._options.style_weight, pulls
+
+    def _content_error(
+        self, pixels: Tensor, parts: Sequence[Strip], found: Mapping[str, Tensor] | None, counts: Mapping[str, int]
+    ) -> float:
+        error = 0.0
+        if not self._content:
+            return error
+        for index, strip in enumerate(parts):
+            at = found or self._features.forward(pixels[strip.read_top : strip.read_bottom], gradient=False)
+            for name, targets in self._content.items():
+                rows = at[name][self._rows(name, strip, at[name])]
+                error += float((rows - targets[index]).square().sum()) / counts[name]
+        return error * self._options.content_weight
+
+    def _joined(
+        self,
+        pixels: Tensor,
+        parts: Sequence[Strip],
+        found: Mapping[str, Tensor] | None,
+        styles: Mapping[str, Pull],
+        counts: Mapping[str, int],
+    ) -> dict[str, Pull]:
+        """The pull on each layer, weighted, and normalised if asked for."""
+        options = self._options
+        contents = {name: content_pull(counts[name]) for name in self._content}
+        weights = {("style", name): options.style_weight for name in styles}
+        weights |= {("content", name): options.content_weight for name in contents}
+        if options.normalize_gradients:
+            norms = dict.fromkeys(weights, 0.0)
+            for index, strip in enumerate(parts):
+                at = found or self._features.forward(pixels[strip.read_top : strip.read_bottom], gradient=False)
+                for kind, name in norms:
+                    rows = at[name][self._rows(name, strip, at[name])]
+                    pull = (styles if kind == "style" else contents)[name]
+                    norms[kind, name] += pull.l1(rows, self._content[name][index] if kind == "content" else None)
+            weights = {key: normalising(weight, norms[key]) for key, weight in weights.items()}
+        return {
+            name: joined(
+                styles.get(name), weights.get(("style", name), 0), contents.get(name), weights.get(("content", name), 0)
+            )
+            for name in sorted({*styles, *contents})
+        }
+
+    def _pulled(self, name: str, pull: Pull, features: Tensor, strip: Strip, index: int) -> Tensor:
+        """The gradient at a strip's features: nothing outside of the rows that count."""
+        rows = self._rows(name, strip, features)
+        targets = self._content.get(name)
+        target = targets[index] if targets else None
+        if self._features.overwrites:
+            pull.gradient(features[rows], target, overwrite=True)
+            features[: rows.start] = 0
+            features[rows.stop :] = 0
+            return features
+        gradient = torch.zeros_like(features)
+        gradient[rows] = pull.gradient(features[rows], target, overwrite=False)
+        return gradient
+
+
+def _strides(vgg: Vgg) -> dict[str, int]:
+    found, stride = {}, 1
+    for layer in vgg.layers:
+        stride *= 2 if layer.pools else 1
+        found[layer.name] = stride
+    return found

@@ -1,0 +1,298 @@
+/* 3x3 convolutions of a VGG network and their gradients with respect to the input, float32, rows x columns x channels.
+
+   Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2015, "Fast algorithms for convolutional neural networks",
+   section 4.3): a tile of 6x6 inputs gives 4x4 outputs with 36 multiplications instead of 144. A block of tiles is
+   transformed, multiplied and transformed back while it lies in the cache; bias, ReLU, pooling and their gradients
+   happen on the way in and out, so that no picture is written only to be read again.
+
+   Any number of threads may call the same task; they share its blocks by its counter. */
+
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float v8 __attribute__((vector_size(32), aligned(4)));
+typedef int32_t i8 __attribute__((vector_size(32), aligned(4)));
+typedef uint8_t b8 __attribute__((vector_size(8), aligned(1)));
+
+typedef struct {
+    const float *in;       /* (height, width, in_channels); with codes: (height/2, width/2, in_channels) */
+    const uint8_t *codes;  /* which pixel of its 2x2 each value of `in` belongs to; 4 is none; or null */
+    const float *weights;  /* 3x3: (36, out/16, in, 16); first: (27, out); first_gradient: (9, 3, out) */
+    const float *bias;     /* (out_channels) or null: then no ReLU */
+    float *out;            /* (height, width, out_channels) or null */
+    uint8_t *mask;         /* (height, width, out_channels/8), a bit where the ReLU lets through: written with a bias,
+                              else obeyed; or null */
+    float *pooled;         /* (height/2, width/2, out_channels) or null */
+    uint8_t *pooled_codes; /* of `pooled`, or null: then it is the average instead of the maximum */
+    int32_t height, width, in_channels, out_channels;
+    int32_t add;           /* whether to add to what `out` holds */
+    int32_t block;         /* tiles, or rows, that are worked on together */
+    int32_t next;          /* the next block that nobody has taken */
+} task;
+
+static const i8 BITS = {1, 2, 4, 8, 16, 32, 64, 128};
+
+INLINE v8 load(const float *p) { return *(const v8 *)p; }
+INLINE void store(float *p, v8 v) { *(v8 *)p = v; }
+INLINE v8 all(float x) { return (v8){x, x, x, x, x, x, x, x}; }
+INLINE v8 where(i8 chosen, v8 v) { return (v8)(chosen & (i8)v); }
+INLINE i8 widen(const uint8_t *p) { return __builtin_convertvector(*(const b8 *)p, i8); }
+INLINE int take(task *t) { return __atomic_fetch_add(&t->next, 1, __ATOMIC_RELAXED); }
+
+INLINE uint8_t bits_of(v8 v) {
+    i8 set = (v > all(0)) & BITS;
+    int bits = 0;
+    for (int i = 0; i < 8; i++) bits |= set[i];
+    return (uint8_t)bits;
+}
+
+INLINE v8 through(v8 v, uint8_t bits) {
+    i8 b = (i8){bits, bits, bits, bits, bits, bits, bits, bits} & BITS;
+    return where(b != 0, v);
+}
+
+/* c (rows, 16) = a (rows, depth) * b (depth, 16) */
+INLINE void multiply(const int rows, const float *a, long a_row, const float *b, float *c, long c_row, long depth) {
+    v8 sum[6][2];
+    for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = all(0);
+    for (long k = 0; k < depth; k++) {
+        v8 b0 = load(b + 16 * k), b1 = load(b + 16 * k + 8);
+        for (int r = 0; r < rows; r++) {
+            v8 x = all(a[r * a_row + k]);
+            sum[r][0] += x * b0;
+            sum[r][1] += x * b1;
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        store(c + r * c_row, sum[r][0]);
+        store(c + r * c_row + 8, sum[r][1]);
+    }
+}
+
+static void multiply_tiles(const float *v, const float *u, float *m, long in, long out, int tiles) {
+    for (long column = 0; column < out; column += 16) {
+        const float *panel = u + column * in;
+        int t = 0;
+        for (; t + 6 <= tiles; t += 6) multiply(6, v + t * in, in, panel, m + t * out + column, out, in);
+        for (; t + 2 <= tiles; t += 2) multiply(2, v + t * in, in, panel, m + t * out + column, out, in);
+        for (; t < tiles; t++) multiply(1, v + t * in, in, panel, m + t * out + column, out, in);
+    }
+}
+
+INLINE void transform_in(const v8 d[6], v8 r[6]) {
+    v8 a = d[4] - all(4) * d[2], b = d[3] - all(4) * d[1], c = d[4] - d[2], e = all(2) * (d[3] - d[1]);
+    r[0] = all(4) * d[0] - all(5) * d[2] + d[4];
+    r[1] = a + b;
+    r[2] = a - b;
+    r[3] = c + e;
+    r[4] = c - e;
+    r[5] = all(4) * d[1] - all(5) * d[3] + d[5];
+}
+
+INLINE void transform_out(const v8 m[6], v8 r[4]) {
+    v8 a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
+    r[0] = m[0] + a + c;
+    r[1] = b + all(2) * e;
+    r[2] = a + all(4) * c;
+    r[3] = b + all(8) * e + m[5];
+}
+
+/* the input at a pixel; a max-pooling's gradient is spread over its pixels on the fly */
+INLINE v8 input_at(const task *t, const int pooled, int y, int x, int c) {
+    if (!pooled) return load(t->in + ((long)y * t->width + x) * t->in_channels + c);
+    int rows = t->height / 2, columns = t->width / 2;
+    if (y / 2 >= rows || x / 2 >= columns) return all(0);
+    long at = ((long)(y / 2) * columns + x / 2) * t->in_channels + c;
+    int place = (y & 1) * 2 + (x & 1);
+    return where(widen(t->codes + at) == (i8){place, place, place, place, place, place, place, place}, load(t->in + at));
+}
+
+INLINE void gather(const task *t, const int pooled, const int inner, int top, int left, float *v, long apart) {
+    for (int c = 0; c < t->in_channels; c += 8) {
+        v8 rows[6][6], d[6], r[6];
+        for (int x = 0; x < 6; x++) {
+            for (int y = 0; y < 6; y++) {
+                int inside = inner || (top + y >= 0 && top + y < t->height && left + x >= 0 && left + x < t->width);
+                d[y] = inside ? input_at(t, pooled, top + y, left + x, c) : all(0);
+            }
+            transform_in(d, r);
+            for (int y = 0; y < 6; y++) rows[y][x] = r[y];
+        }
+        for (int y = 0; y < 6; y++) {
+            transform_in(rows[y], r);
+            for (int x = 0; x < 6; x++) store(v + (y * 6 + x) * apart + c, r[x]);
+        }
+    }
+}
+
+static void gather_tile(const task *t, int tile, int across, float *v, long apart) {
+    int top = tile / across * 4 - 1, left = tile % across * 4 - 1;
+    int inner = top >= 0 && left >= 0 && top + 6 <= t->height && left + 6 <= t->width;
+    if (t->codes) gather(t, 1, 0, top, left, v, apart);
+    else if (inner) gather(t, 0, 1, top, left, v, apart);
+    else gather(t, 0, 0, top, left, v, apart);
+}
+
+INLINE void pool(const task *t, int top, int left, int c, v8 o[4][4]) {
+    int rows = t->height / 2, columns = t->width / 2;
+    for (int y = 0; y < 4; y += 2)
+        for (int x = 0; x < 4; x += 2) {
+            if ((top + y) / 2 >= rows || (left + x) / 2 >= columns) continue;
+            long at = ((long)((top + y) / 2) * columns + (left + x) / 2) * t->out_channels + c;
+            if (!t->pooled_codes) {
+                store(t->pooled + at, all(0.25f) * (o[y][x] + o[y][x + 1] + o[y + 1][x] + o[y + 1][x + 1]));
+                continue;
+            }
+            v8 best = all(0);
+            i8 code = {4, 4, 4, 4, 4, 4, 4, 4};
+            for (int i = 0; i < 4; i++) {
+                v8 v = o[y + i / 2][x + i % 2];
+                i8 more = v > best, place = {i, i, i, i, i, i, i, i};
+                best = where(more, v) + where(~more, best);
+                code = (more & place) | (~more & code);
+            }
+            store(t->pooled + at, best);
+            *(b8 *)(t->pooled_codes + at) = __builtin_convertvector(code, b8);
+        }
+}
+
+static void scatter(const task *t, int tile, int across, const float *m, long apart) {
+    int top = tile / across * 4, left = tile % across * 4, groups = t->out_channels / 8;
+    for (int c = 0; c < t->out_channels; c += 8) {
+        v8 rows[4][6], d[6], o[4][4];
+        for (int x = 0; x < 6; x++) {
+            v8 r[4];
+            for (int y = 0; y < 6; y++) d[y] = load(m + (y * 6 + x) * apart + c);
+            transform_out(d, r);
+            for (int y = 0; y < 4; y++) rows[y][x] = r[y];
+        }
+        v8 bias = t->bias ? load(t->bias + c) : all(0);
+        for (int y = 0; y < 4; y++) {
+            transform_out(rows[y], o[y]);
+            for (int x = 0; x < 4; x++) {
+                v8 v = o[y][x] + bias;
+                o[y][x] = t->bias ? where(v > all(0), v) : v;
+            }
+        }
+        for (int y = 0; y < 4 && top + y < t->height; y++)
+            for (int x = 0; x < 4 && left + x < t->width; x++) {
+                long pixel = (long)(top + y) * t->width + left + x;
+                v8 v = o[y][x];
+                float *to = t->out ? t->out + pixel * t->out_channels + c : 0;
+                if (t->add) v += load(to);
+                if (t->mask && t->bias) t->mask[pixel * groups + c / 8] = bits_of(v);
+                if (t->mask && !t->bias) v = through(v, t->mask[pixel * groups + c / 8]);
+                if (to) store(to, v);
+            }
+        if (t->pooled) pool(t, top, left, c, o);
+    }
+}
+
+/* `scratch` holds 36 * (block * (in + out) + 32) floats */
+void winograd_3x3(task *t, float *scratch) {
+    int across = (t->width + 3) / 4, tiles = across * ((t->height + 3) / 4);
+    long in = t->in_channels, out = t->out_channels;
+    long v_apart = t->block * in + 16, m_apart = t->block * out + 16;
+    float *v = scratch, *m = scratch + 36 * v_apart;
+    for (int first; (first = take(t) * t->block) < tiles;) {
+        int count = tiles - first < t->block ? tiles - first : t->block;
+        for (int i = 0; i < count; i++) gather_tile(t, first + i, across, v + i * in, v_apart);
+        for (int k = 0; k < 36; k++)
+            multiply_tiles(v + k * v_apart, t->weights + k * in * out, m + k * m_apart, in, out, count);
+        for (int i = 0; i < count; i++) scatter(t, first + i, across, m + i * out, m_apart);
+    }
+}
+
+INLINE void first_pixels(const task *t, const int count, int y, int x) {
+    long row = (t->width + 2) * 3;
+    for (int c = 0; c < t->out_channels; c += 16) {
+        v8 sum[6][2];
+        for (int i = 0; i < count; i++) sum[i][0] = load(t->bias + c), sum[i][1] = load(t->bias + c + 8);
+        for (int ky = 0; ky < 3; ky++) {
+            const float *from = t->in + (y + ky) * row + x * 3;
+            for (int k = 0; k < 9; k++) {
+                const float *w = t->weights + (ky * 9 + k) * t->out_channels + c;
+                v8 w0 = load(w), w1 = load(w + 8);
+                for (int i = 0; i < count; i++) {
+                    v8 a = all(from[i * 3 + k]);
+                    sum[i][0] += a * w0;
+                    sum[i][1] += a * w1;
+                }
+            }
+        }
+        for (int i = 0; i < count; i++)
+            for (int half = 0; half < 2; half++) {
+                long at = ((long)y * t->width + x + i) * t->out_channels + c + 8 * half;
+                v8 v = where(sum[i][half] > all(0), sum[i][half]);
+                store(t->out + at, v);
+                if (t->mask) t->mask[at / 8] = bits_of(v);
+            }
+    }
+}
+
+/* the first layer: `in` is (height + 2, width + 2, 3), its border of zeros included; a block is a number of rows */
+void winograd_first(task *t, float *scratch) {
+    (void)scratch;
+    for (int first; (first = take(t) * t->block) < t->height;)
+        for (int y = first; y < first + t->block && y < t->height; y++) {
+            int x = 0;
+            for (; x + 6 <= t->width; x += 6) first_pixels(t, 6, y, x);
+            for (; x < t->width; x++) first_pixels(t, 1, y, x);
+        }
+}
+
+INLINE void first_gradient_pixels(const task *t, const int count, int y, int x) {
+    v8 sum[4][3];
+    long channels = t->in_channels;
+    for (int i = 0; i < count; i++) sum[i][0] = sum[i][1] = sum[i][2] = all(0);
+    for (int tap = 0; tap < 9; tap++) {
+        int from_y = y + tap / 3 - 1, from_x = x + tap % 3 - 1;
+        if (from_y < 0 || from_y >= t->height || (count == 1 && (from_x < 0 || from_x >= t->width))) continue;
+        const float *g = t->in + ((long)from_y * t->width + from_x) * channels, *w = t->weights + tap * 3 * channels;
+        for (long c = 0; c < channels; c += 8) {
+            v8 w0 = load(w + c), w1 = load(w + channels + c), w2 = load(w + 2 * channels + c);
+            for (int i = 0; i < count; i++) {
+                v8 value = load(g + i * channels + c);
+                sum[i][0] += value * w0;
+                sum[i][1] += value * w1;
+                sum[i][2] += value * w2;
+            }
+        }
+    }
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < 3; k++) {
+            v8 s = sum[i][k];
+            t->out[((long)y * t->width + x + i) * 3 + k] = ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
+        }
+}
+
+/* the gradient of the first layer's input: `in` is (height, width, in_channels), `out` (height, width, 3) */
+void winograd_first_gradient(task *t, float *scratch) {
+    (void)scratch;
+    for (int first; (first = take(t) * t->block) < t->height;)
+        for (int y = first; y < first + t->block && y < t->height; y++) {
+            int x = 1;
+            first_gradient_pixels(t, 1, y, 0);
+            for (; x + 4 < t->width; x += 4) first_gradient_pixels(t, 4, y, x);
+            for (; x < t->width; x++) first_gradient_pixels(t, 1, y, x);
+        }
+}
+
+/* adds the gradient of a pooling, if there is an `in`, to `out`, then lets through what `mask` does */
+void winograd_unpool(task *t, float *scratch) {
+    (void)scratch;
+    int rows = t->height / 2, columns = t->width / 2, groups = t->out_channels / 8;
+    for (int first; (first = take(t) * t->block) < t->height;)
+        for (int y = first; y < first + t->block && y < t->height; y++)
+            for (int x = 0; x < t->width; x++)
+                for (int c = 0; c < t->out_channels; c += 8) {
+                    long pixel = (long)y * t->width + x, at = ((long)(y / 2) * columns + x / 2) * t->out_channels + c;
+                    float *to = t->out + pixel * t->out_channels + c;
+                    v8 v = t->add ? load(to) : all(0);
+                    if (t->codes) v += input_at(t, 1, y, x, c);
+                    else if (t->in && y / 2 < rows && x / 2 < columns) v += all(0.25f) * load(t->in + at);
+                    store(to, through(v, t->mask[pixel * groups + c / 8]));
+                }
+}

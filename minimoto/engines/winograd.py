@@ -1,0 +1,147 @@
+"""The compiled kernels of ``winograd.c``: built once a machine with its own C compiler, called from several threads."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from minimoto.engines.runtime_cache import cache_dir
+
+log = logging.getLogger("minimoto.style")
+
+SOURCE = Path(__file__).with_suffix(".c")
+FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
+
+# G of F(4x4, 3x3), for the points 0, 1, -1, 2, -2 and infinity (Lavin and Gray 2015, section 4.3).
+_G = (
+    (1 / 4, 0, 0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0, 0, 1),
+)
+
+
+class _Task(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("input", "codes", "weights", "bias", "out", "mask", "pooled")),
+        ("pooled_codes", ctypes.c_void_p),
+        *((name, ctypes.c_int32) for name in ("height", "width", "in_channels", "out_channels", "add", "block")),
+        ("next", ctypes.c_int32),
+    )
+
+
+class Kernels:
+    """The kernels, and the threads that share their work.
+
+    Parameters:
+        library: the compiled ``winograd.c``.
+        threads: how many work together.
+    """
+
+    def __init__(self, library: ctypes.CDLL, threads: int) -> None:
+        self._library = library
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads - 1, "winograd") if threads > 1 else None
+        self._scratch: list[Tensor] = [torch.empty(0)] * threads
+
+    def run(
+        self, kernel: str, sizes: tuple[int, int, int, int], tensors: Mapping[str, Tensor | None], *, add: bool = False
+    ) -> None:
+        """Run one kernel to its end.
+
+        Parameters:
+            kernel: its name in ``winograd.c`` after ``winograd_``.
+            sizes: height, width, channels in, channels out.
+            tensors: contiguous, by their names in ``winograd.c``'s ``task`` (``input`` is its ``in``).
+            add: whether to add to what ``out`` holds.
+        """
+        height, width, inputs, outputs = sizes
+        block = self._tiles(height, width, inputs, outputs) if kernel == "3x3" else 8
+        numbers = dict(zip(("height", "width", "in_channels", "out_channels"), sizes, strict=True))
+        pointers = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
+        task = _Task(**pointers, **numbers, add=int(add), block=block)
+        floats = 36 * (block * (inputs + outputs) + 32) if kernel == "3x3" else 0
+        function = getattr(self._library, f"winograd_{kernel}")
+        others = range(1, self.threads)
+        work = [self._pool.submit(self._share, function, task, slot, floats) for slot in others] if self._pool else []
+        self._share(function, task, 0, floats)
+        for share in work:
+            share.result()
+
+    def _share(self, function: ctypes._NamedFuncPointer, task: _Task, slot: int, floats: int) -> None:
+        if self._scratch[slot].numel() < floats:
+            self._scratch[slot] = torch.empty(floats)
+        function(ctypes.byref(task), ctypes.c_void_p(self._scratch[slot].data_ptr()))
+
+    def _tiles(self, height: int, width: int, inputs: int, outputs: int) -> int:
+        """Tiles a block: few where few channels let all stay in the second cache, more where weights weigh more."""
+        tiles = -(-height // 4) * -(-width // 4)
+        wanted = 24 if inputs + outputs <= 256 else 48 if inputs + outputs <= 384 else 96
+        share = -(-tiles // self.threads)
+        return max(1, min(wanted, -(-share // 6) * 6))
+
+
+def transformed(weight: Tensor) -> Tensor:
+    """(out, in, 3, 3) to what the kernel ``3x3`` multiplies by: (36, out / 16, in, 16), float32."""
+    g = torch.tensor(_G, dtype=torch.float64)
+    outputs, inputs = weight.shape[:2]
+    found = torch.empty(36, outputs // 16, inputs, 16)
+    for panel in range(outputs // 16):
+        part = torch.einsum("ai,ocij,bj->abco", g, weight[16 * panel : 16 * panel + 16].double(), g)
+        found[:, panel] = part.reshape(36, inputs, 16).float()
+    return found
+
+
+def kernels(threads: int) -> Kernels | None:
+    """The kernels, compiled if they are not in the cache yet; ``None``, said in the log, where that cannot be done."""
+    library = _library()
+    return Kernels(library, threads) if library else None
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))), None)
+    if compiler is None:
+        log.warning("there is no C compiler, so styling by optimisation takes about three times as long: install gcc")
+        return None
+    built = cache_dir() / "kernels" / f"winograd-{_key(compiler)}.so"
+    try:
+        if not built.exists():
+            _build(compiler, built)
+        return ctypes.CDLL(str(built))
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = (getattr(error, "stderr", None) or str(error)).strip()
+        log.warning("%s could not build the kernels, so torch's slower ones are used: %s", compiler, reason)
+        return None
+
+
+def _key(compiler: str) -> str:
+    version = subprocess.run([compiler, "--version"], capture_output=True, check=False, timeout=30).stdout
+    info = Path("/proc/cpuinfo")
+    flags = {line for line in info.read_bytes().splitlines() if line.startswith(b"flags")} if info.exists() else set()
+    parts = (SOURCE.read_bytes(), repr(FLAGS).encode(), version, platform.machine().encode(), *sorted(flags))
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _build(compiler: str, built: Path) -> None:
+    built.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=built.parent) as place:
+        made = Path(place, built.name)
+        command = [compiler, *FLAGS, str(SOURCE), "-o", str(made)]
+        subprocess.run(command, capture_output=True, check=True, text=True, timeout=120)
+        made.replace(built)
