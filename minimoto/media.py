@@ -85,6 +85,15 @@ class Picture:
         except Exception:
             return b""
 
+    def iptc(self) -> dict[tuple[int, int], bytes | list[bytes]]:
+        """The fields of its IPTC record, by (record, data set); those of a JPEG or a TIFF."""
+        from PIL import ImageFile, IptcImagePlugin
+
+        if not isinstance(self._image, ImageFile.ImageFile) or self._image.format not in {"JPEG", "TIFF"}:
+            return {}
+        with _reading(self.name):
+            return dict(IptcImagePlugin.getiptcinfo(self._image) or {})
+
     def decode(self, at_least: tuple[int, int] | None = None, *, keep_profile: bool = False) -> Image.Image:
         """The pixels, upright, 8 bits a channel, ``RGB`` or, where :attr:`has_alpha`, ``RGBA`` (not premultiplied).
 
@@ -112,6 +121,11 @@ class Picture:
             image = image.copy() if image is self._image else image
         image.info = {"icc_profile": profile} if profile else {}
         return image
+
+    @property
+    def profile(self) -> bytes:
+        """The ICC profile of the pixels as the file holds them; empty when there is none."""
+        return self._image.info.get("icc_profile") or b""
 
     def decode_deep(self) -> NDArray[np.uint16] | None:
         """The pixels of a 16-bit picture, upright, in their own profile: ``(H, W)``, ``(H, W, 3)`` RGB or ``(H, W, 4)``
@@ -356,6 +370,27 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
             image,
             source,
             _srgb(),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode="RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    return converted or image
+
+
+def from_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """An ``RGB`` picture in sRGB, in the colours of an ICC profile; as it is where the profile cannot be used."""
+    from PIL import ImageCms
+
+    try:
+        target = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if target.profile.xcolor_space.strip() != "RGB" or "srgb" in ImageCms.getProfileDescription(target).lower():
+            return image
+        converted = ImageCms.profileToProfile(
+            image,
+            _srgb(),
+            target,
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
             outputMode="RGB",
             flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,

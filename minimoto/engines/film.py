@@ -1,34 +1,45 @@
-"""Photos to a film: decoded one ahead, moved and blended frame by frame, piped to one encoder.
+"""Photos and clips to a film: decoded one ahead, moved and blended frame by frame, piped to one encoder.
 
 Memory does not grow with the number of photos: two canvases, one photo being decoded, and three frames are held.
 """
 
 from __future__ import annotations
 
-import math
 import shutil
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
-from minimoto.core.timeline import Moment, duration, frame_count, moments, timing, title_level
-from minimoto.engines.film_canvas import compose, contain, cover
-from minimoto.engines.film_encoder import FilmWriter, add_music, check_music, uses_nvenc
-from minimoto.engines.film_frame import Frame, empty, from_rgb, warp
-from minimoto.engines.film_motion import ZOOM, path
+from minimoto.core.timeline import Moment, Span, span_after, span_moments, timing
+from minimoto.engines.film_beats import beat_grid
+from minimoto.engines.film_encoder import FilmWriter, check_music, uses_nvenc
+from minimoto.engines.film_finish import Files, finish
+from minimoto.engines.film_frame import Frame, empty
 from minimoto.engines.film_settings import FilmSettings
-from minimoto.engines.film_title import Title, card
+from minimoto.engines.film_slide import Draft, Slide, Source, backdrop, read, read_photo
+from minimoto.engines.film_title import Title
 from minimoto.engines.film_transition import choose
 from minimoto.errors import StepFailed, UnreadablePicture
-from minimoto.media import open_picture
 
 Report = Callable[[float, str], None]
 """Called with the share done, 0..1, and a note."""
+
+
+@dataclass(frozen=True)
+class Attached:
+    """Files that the settings need besides the photos.
+
+    Parameters:
+        music: a sound file to lay under the film.
+        intro, outro: pictures for the cards before the first and after the last photo.
+    """
+
+    music: Path | None = None
+    intro: Path | None = None
+    outro: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -37,88 +48,83 @@ class FilmReport:
 
     Parameters:
         frames: how many it has.
-        skipped: photos that could not be used, with the error of each.
-        missing: characters of the title that no font has.
+        skipped: photos and clips that could not be used, or not to their end, with the error of each.
+        missing: characters of titles and captions that no font has.
+        beside: files made beside the film: its poster, its preview.
     """
 
     frames: int
     skipped: tuple[tuple[Path, UnreadablePicture], ...]
     missing: str
+    beside: tuple[Path, ...] = ()
 
 
 def make_film(
-    photos: Sequence[Path], out: Path, settings: FilmSettings, music: Path | None, report: Report
+    photos: Sequence[Path],
+    out: Path,
+    settings: FilmSettings,
+    music: Path | None,
+    report: Report,
+    attached: Attached | None = None,
 ) -> FilmReport:
-    """Write the film of ``photos``, in their order, to ``out`` (MP4); nothing else stays there, whatever happens.
+    """Write the film of ``photos``, in their order, to ``out`` (MP4), and its poster and preview beside it; nothing
+    else stays there, whatever happens.
 
     Parameters:
-        photos: files that :func:`minimoto.media.open_picture` may refuse; those are left out.
+        photos: pictures that :func:`minimoto.media.open_picture` may refuse, and videos; those are left out.
         out: appears when the film is complete.
         settings: how the film looks.
         music: a sound file to lay under it.
         report: told of the progress several times a second of film.
+        attached: pictures for its cards.
 
     Raises:
-        StepFailed: no photo can be used, or the music cannot (``retry`` false); ffmpeg failed (``retry`` true).
+        StepFailed: no photo can be used, or the music or a card's picture cannot (``retry`` false); ffmpeg failed
+            (``retry`` true).
     """
     partial = out.parent / ".partial"
+    files = Files(partial, out, music)
     try:
         partial.mkdir()
         if music is not None:
             check_music(music)
-        film = _Film(photos, settings, report)
-        made = partial / "silent.mp4"
-        film.encode(made, faststart=music is None)
-        if music is not None:
-            report(1.0, "adding the music")
-            silent, made = made, partial / "music.mp4"
-            add_music(silent, music, film.seconds, made)
-        made.replace(out)
+        film = _Film(photos, settings, replace(attached or Attached(), music=music), report)
+        slides = film.encode(files.silent, faststart=not files.finished(settings))
+        beside = finish(files, slides, settings, report)
     except OSError as error:
         raise StepFailed(f"the film could not be made: {error.strerror or error}", retry=True) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     report(1.0, f"{film.frames} frames")
-    return FilmReport(film.frames, tuple(film.skipped), "".join(sorted(film.missing)))
-
-
-@dataclass(frozen=True)
-class _Slide:
-    """A canvas, and the number of its photo, from 1, for progress; 0 is the title's card."""
-
-    canvas: Frame
-    photo: int
+    return FilmReport(film.frames, tuple(film.skipped), "".join(sorted(film.missing)), beside)
 
 
 class _Film:
-    """One film being made; ``skipped``, ``frames`` and ``seconds`` are final once :meth:`encode` returned."""
+    """One film being made; ``skipped``, ``missing`` and ``frames`` are final once :meth:`encode` returned."""
 
-    def __init__(self, photos: Sequence[Path], settings: FilmSettings, report: Report) -> None:
+    def __init__(self, photos: Sequence[Path], settings: FilmSettings, attached: Attached, report: Report) -> None:
         self._photos = photos
         self._settings = settings
+        self._attached = attached
         self._report = report
         overlap = Fraction(0) if settings.transition == "cut" else settings.transition_seconds
         self._timing = timing(settings.fps, settings.seconds, overlap)
-        self._title = Title(settings.title, settings.size) if settings.title else None
-        self._leaving, self._entering, self._blended, self._titled = (empty(settings.size) for _ in range(4))
-        self._slides = 0
-        self.missing = self._title.missing if self._title else frozenset[str]()
+        self._beats = beat_grid(attached.music, settings.fps) if settings.beats and attached.music else None
+        self._leaving, self._entering, self._blended = (empty(settings.size) for _ in range(3))
+        self._slides: list[Slide] = []
+        self._open = ExitStack()
+        self.missing: frozenset[str] = frozenset()
         self.skipped: list[tuple[Path, UnreadablePicture]] = []
 
     @property
     def frames(self) -> int:
         """Frames of the film."""
-        return frame_count(self._slides, self._timing)
+        return self._slides[-1].span.end if self._slides else 0
 
-    @property
-    def seconds(self) -> Fraction:
-        """The film's duration."""
-        return duration(self._slides, self._timing)
-
-    def encode(self, target: Path, *, faststart: bool) -> None:
-        """Draw and encode every frame, without sound."""
+    def encode(self, target: Path, *, faststart: bool) -> tuple[Slide, ...]:
+        """Draw and encode every frame, without sound; the slides, in their order, without their pictures."""
         settings = self._settings
-        with closing(self._all_slides()) as slides:
+        with self._open, closing(self._all_slides()) as slides:
             current = next(slides, None)
             if current is None:
                 raise self._nothing_usable()
@@ -128,44 +134,82 @@ class _Film:
                 while current is not None:
                     following = next(slides, None)
                     self._write_slide(writer, current, following)
+                    self._end(current)
                     current = following
                 writer.close()
+        return tuple(self._slides)
 
-    def _write_slide(self, writer: FilmWriter, slide: _Slide, following: _Slide | None) -> None:
-        index, self._slides = self._slides, self._slides + 1
+    def _write_slide(self, writer: FilmWriter, slide: Slide, following: Slide | None) -> None:
+        index = len(self._slides)
         note = f"photo {slide.photo} of {len(self._photos)}" if slide.photo else "title"
-        for moment in moments(index, self._timing, last=following is None):
+        for moment in span_moments(index, slide.span, following.span if following else None):
             writer.write(self._draw(moment, slide, following))
             if moment.frame % max(1, self._settings.fps // 5) == 0:
                 share = (slide.photo - 1 + moment.at) / len(self._photos) if slide.photo else 0.0
-                self._report(min(share, 0.99), note)
+                self._report(min(share, 0.99) if slide.photo or not index else 0.99, note)
 
-    def _draw(self, moment: Moment, slide: _Slide, following: _Slide | None) -> Frame:
-        frame = self._view(slide.canvas, moment.slide, moment.at, self._leaving)
-        if moment.entering is not None and following is not None:
-            entering = self._view(following.canvas, moment.slide + 1, moment.entering, self._entering)
-            transition = choose(self._settings.transition, moment.slide, self._settings.seed)
-            return transition(frame, entering, moment.mix, self._blended)
-        if self._title and moment.slide == 0:
-            return self._title.blend(frame, title_level(moment.frame, self._timing), self._titled)
-        return frame
+    def _draw(self, moment: Moment, slide: Slide, following: Slide | None) -> Frame:
+        leaving = following.span.entering if following else 0
+        frame = slide.view(moment.local, leaving, self._settings, self._leaving)
+        if moment.entering is None or following is None:
+            return frame
+        entering = following.view(moment.entering_local, 0, self._settings, self._entering)
+        transition = choose(self._settings.transition, moment.slide, self._settings.seed)
+        return transition(frame, entering, moment.mix, self._blended)
 
-    def _view(self, canvas: Frame, index: int, at: float, out: Frame) -> Frame:
-        if self._settings.motion == "none":
-            return canvas
-        view = path(index, self._settings.seed).view(at, _canvas_size(self._settings), self._settings.size)
-        return warp(canvas, view.scale, view.left, view.top, out)
+    def _end(self, slide: Slide) -> None:
+        """Keeps what is known of a slide that was shown, and lets go of what it showed."""
+        if slide.clip is not None:
+            slide.clip.close()
+            if slide.clip.stopped is not None and slide.clip.stopped + 1 < slide.span.length:
+                seconds = float(slide.clip.stopped / self._settings.fps)
+                cut = UnreadablePicture(f"{slide.clip.clip.path.name}: its pictures end after {seconds:.1f} s")
+                self.skipped.append((slide.clip.clip.path, cut))
+        self._slides.append(replace(slide, canvas=None, texts=()))
 
-    def _all_slides(self) -> Generator[_Slide, None, None]:
-        """The title's card, if there is one, and a slide for each photo that can be used."""
-        with closing(_read_ahead(self._photos, self._settings)) as canvases:
-            for number, (photo, canvas) in enumerate(canvases, 1):
-                if isinstance(canvas, UnreadablePicture):
-                    self.skipped.append((photo, canvas))
+    def _all_slides(self) -> Generator[Slide, None, None]:
+        """The cards and the photos that can be used, with the time of each."""
+        before: Span | None = None
+        with closing(self._drafts()) as drafts:
+            for index, draft in enumerate(drafts):
+                most = draft.frames if draft.source.clip else None
+                before = span_after(before, draft.frames, self._timing.transition, self._beats, most=most)
+                for text in draft.texts:
+                    self.missing |= text.missing
+                yield draft.slide(index, before, self._settings)
+
+    def _drafts(self) -> Generator[Draft, None, None]:
+        """What the film shows, in order: cards as soon as there is a photo to put behind them."""
+        settings, shown = self._settings, self._timing.slide
+        title = Title(settings.title, settings.size) if settings.title else None
+        last: Source | None = None
+        with closing(_read_ahead(self._photos, settings, self._open)) as sources:
+            for number, (photo, source) in enumerate(sources, 1):
+                if isinstance(source, UnreadablePicture):
+                    self.skipped.append((photo, source))
                     continue
-                if self._title and self._settings.title_style == "card" and len(self.skipped) == number - 1:
-                    yield _Slide(card(canvas), 0)
-                yield _Slide(canvas, number)
+                texts = [source.caption] if source.caption else []
+                if last is None:
+                    yield from self._card(settings.intro, self._attached.intro, source)
+                    if title and settings.title_style == "card":
+                        yield Draft(backdrop(source, settings), 0, shown, (title,))
+                    elif title:
+                        texts.append(title)
+                yield Draft(source, number, source.frames or shown, tuple(texts))
+                last = source
+        if last is not None:
+            yield from self._card(settings.outro, self._attached.outro, last)
+
+    def _card(self, text: str, picture: Path | None, behind: Source) -> Iterator[Draft]:
+        """A card with ``text`` over ``picture``, or over what is left of the photo next to it; none if both lack."""
+        if not text and picture is None:
+            return
+        try:
+            source = read_photo(picture, self._settings) if picture else backdrop(behind, self._settings)
+        except UnreadablePicture as error:
+            raise StepFailed(f"the card's picture cannot be used: {error}", retry=False) from error
+        texts = (Title(text, self._settings.size),) if text else ()
+        yield Draft(source, 0, self._timing.slide, texts)
 
     def _nothing_usable(self) -> StepFailed:
         reasons = "; ".join(str(error) for _, error in self.skipped[:3])
@@ -174,35 +218,28 @@ class _Film:
         )
 
 
-def _canvas_size(settings: FilmSettings) -> tuple[int, int]:
-    """The frame's size, or, where there is motion, a larger one with even sides to move over."""
-    if settings.motion == "none":
-        return settings.size
-    width, height = (math.ceil(side * ZOOM / 2) * 2 for side in settings.size)
-    return width, height
-
-
-def _read(photo: Path, settings: FilmSettings) -> Frame | UnreadablePicture:
-    size = _canvas_size(settings)
-    crop = settings.fill == "crop"
+def _read(photo: Path, settings: FilmSettings, clips: ExitStack) -> Source | UnreadablePicture:
     try:
-        with open_picture(photo) as picture:
-            image = picture.decode((cover if crop else contain)(picture.size, size))
+        source = read(photo, settings)
     except UnreadablePicture as error:
         return error
-    fill = "black" if settings.fill == "black" else "blur"
-    return from_rgb(np.asarray(compose(image, size, "crop" if crop else "pad", fill)))
+    if source.clip is not None:
+        clips.enter_context(source.clip)
+    return source
 
 
 def _read_ahead(
-    photos: Sequence[Path], settings: FilmSettings
-) -> Generator[tuple[Path, Frame | UnreadablePicture], None, None]:
-    """Each photo with its canvas or why there is none; the next one is decoded while this one is used."""
+    photos: Sequence[Path], settings: FilmSettings, clips: ExitStack
+) -> Generator[tuple[Path, Source | UnreadablePicture], None, None]:
+    """Each photo with what it gives or why it gives nothing; the next one is decoded while this one is used.
+
+    Parameters:
+        clips: what ends every clip that was opened, whatever happens.
+    """
     with ThreadPoolExecutor(1, "photos") as pool:
-        ahead: Future[Frame | UnreadablePicture] | None = pool.submit(_read, photos[0], settings) if photos else None
+        ahead: Future[Source | UnreadablePicture] | None = None
         for index, photo in enumerate(photos):
-            assert ahead is not None
-            canvas = ahead.result()
+            source = (ahead or pool.submit(_read, photo, settings, clips)).result()
             if index + 1 < len(photos):
-                ahead = pool.submit(_read, photos[index + 1], settings)
-            yield photo, canvas
+                ahead = pool.submit(_read, photos[index + 1], settings, clips)
+            yield photo, source

@@ -27,16 +27,23 @@ def cover(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
     return max(box[0], round(size[0] * scale)), max(box[1], round(size[1] * scale))
 
 
-def compose(image: Image.Image, size: tuple[int, int], mode: Literal["pad", "crop"], fill: Fill) -> Image.Image:
+def compose(
+    image: Image.Image,
+    size: tuple[int, int],
+    mode: Literal["pad", "crop"],
+    fill: Fill,
+    box: tuple[float, float, float, float] | None = None,
+) -> Image.Image:
     """``image`` on a canvas of ``size`` (width, height), opaque ``RGB``.
 
     Parameters:
         image: ``RGB`` or ``RGBA``.
         mode: ``pad`` shows all of it over ``fill``; ``crop`` covers the canvas, centred.
         fill: what shows beside the photo and through its transparent parts.
+        box: what ``crop`` shows, of the canvas's shape: (left, top, right, bottom) in ``image``; its middle if None.
     """
     if mode == "crop":
-        front = image.resize(size, Image.Resampling.LANCZOS, box=_centre(image.size, size), reducing_gap=3.0)
+        front = image.resize(size, Image.Resampling.LANCZOS, box=box or _centre(image.size, size), reducing_gap=3.0)
     else:
         front = image.resize(contain(image.size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
     if front.size == size and front.mode == "RGB":

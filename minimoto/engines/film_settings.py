@@ -14,10 +14,26 @@ TRANSITIONS = (
 QUALITIES = {"low": 28, "medium": 22, "high": 18}
 """x264's constant rate factor by name."""
 
+SIZES = {
+    "720p": (1280, 720),
+    "1080p": (1920, 1080),
+    "1440p": (2560, 1440),
+    "4k": (3840, 2160),
+    "phone": (1080, 1920),
+    "portrait": (1080, 1350),
+    "square": (1080, 1080),
+}
+"""(width, height) of frames by name."""
+
 Motion = Literal["kenburns", "none"]
 Beside = Literal["blur", "black", "crop"]
 TitleStyle = Literal["overlay", "card"]
 Encoder = Literal["auto", "x264", "nvenc"]
+Caption = Literal["date", "place", "file"]
+ClipSound = Literal["keep", "mute"]
+Chapters = Literal["none", "photo", "day"]
+Preview = Literal["none", "gif", "webp"]
+Poster = Literal["none", "first", "middle"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,15 @@ class FilmSettings:
         title_style: ``overlay`` writes it over the first photo, ``card`` on a slide of its own before that.
         crf: constant rate factor, 0..51; less is better and larger.
         encoder: ``x264``, ``nvenc`` (NVIDIA), or ``auto``: NVENC where a frame can really be encoded by it.
+        faces: keep faces in the picture, whatever is cropped and however it moves.
+        beats: let transitions fall on the beats of the music.
+        captions: what is written under each photo, in this order; what a photo does not say is left out.
+        intro, outro: text on a card before the first and after the last photo; empty for no card.
+        clip_seconds: how much of a video among the photos is shown at most.
+        clip_sound: ``keep`` lets a video be heard, and the music step back for it; ``mute`` does not.
+        chapters: marks to jump to in the film: each photo, or each day on which photos were taken.
+        preview: a small moving picture of the film beside it, as GIF or animated WebP.
+        poster: a still of the film beside it, and in it as its cover: its first frame or the one in the middle.
         seed: chooses the motions and random transitions; the same seed and photos give the same film.
     """
 
@@ -50,4 +75,14 @@ class FilmSettings:
     title_style: TitleStyle = "overlay"
     crf: int = QUALITIES["medium"]
     encoder: Encoder = "auto"
+    faces: bool = True
+    beats: bool = False
+    captions: tuple[Caption, ...] = ()
+    intro: str = ""
+    outro: str = ""
+    clip_seconds: Fraction = Fraction(15)
+    clip_sound: ClipSound = "keep"
+    chapters: Chapters = "none"
+    preview: Preview = "none"
+    poster: Poster = "none"
     seed: int = 0

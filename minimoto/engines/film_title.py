@@ -1,6 +1,8 @@
-"""The film's title: text with a soft shadow, drawn once and blended into frames as it fades in and out."""
+"""Text in the film, its title or a caption: white on a soft shadow, drawn once and blended into frames as it fades."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -12,40 +14,67 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _OTHER_FONTS = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf")
 _UNDEFINED = "\U0010ffff"
-_WIDEST, _MOST_LINES = 0.84, 3
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a text stands, and how large it is.
+
+    Parameters:
+        widest: share of the frame's width that a line may take.
+        lines: as many at most, as long as the letters stay legible.
+        share: height of the letters, as shares of the frame's width and height; the smaller one counts.
+        low: at the lower left, inside the margins that screens and players may cover, instead of in the middle.
+    """
+
+    widest: float
+    lines: int
+    share: tuple[float, float]
+    low: bool = False
+
+
+MIDDLE = Place(0.84, 3, (1 / 12, 1 / 9))
+CAPTION = Place(0.84, 2, (1 / 24, 1 / 20), low=True)
+
+_MARGIN = (0.05, 0.08)
+_SHADOW = {MIDDLE: 0.7, CAPTION: 0.85}
 
 
 class Title:
-    """A title for frames of ``size`` (width, height).
+    """A text for frames of ``size`` (width, height).
 
     Parameters:
         text: what to write; wrapped and shrunk until it fits. Characters that no font here has are left out and kept
             in :attr:`missing`.
         size: the frame's.
+        place: where.
     """
 
-    def __init__(self, text: str, size: tuple[int, int]) -> None:
+    def __init__(self, text: str, size: tuple[int, int], place: Place = MIDDLE) -> None:
         name, self.missing = _covering(text)
         written = "".join(character for character in text if character not in self.missing).strip()
-        drawn = _draw(written, name, size)
+        drawn = _draw(written, name, size, place)
+        rows = np.flatnonzero(np.asarray(drawn.getchannel("A")).any(axis=1))
+        top, bottom = (int(rows[0]) // 2 * 2, int(rows[-1]) // 2 * 2 + 2) if rows.size else (0, 2)
+        self._rows = (top, bottom)
+        drawn = drawn.crop((0, top, size[0], bottom))
         alpha = np.asarray(drawn.getchannel("A"), np.float32) / np.float32(255)
-        rows = np.flatnonzero(alpha.any(axis=1))
-        self._rows = (int(rows[0]) // 2 * 2, int(rows[-1]) // 2 * 2 + 2) if rows.size else (0, 0)
         self._layers = planes(from_rgb(np.asarray(drawn.convert("RGB"))))
         small = half(alpha)
         self._masks = (alpha, small, small)
 
     def blend(self, frame: Frame, level: float, out: Frame) -> Frame:
-        """``frame`` with the title over it at ``level``, 0..1, drawn in ``out``; ``frame`` itself at 0."""
+        """``frame`` with the text over it at ``level``, 0..1, drawn in ``out``, which may be ``frame``; ``frame``
+        itself at 0."""
         if level <= 0:
             return frame
-        np.copyto(out, frame)
-        top, bottom = self._rows
+        if out is not frame:
+            np.copyto(out, frame)
         for target, layer, mask in zip(planes(out), self._layers, self._masks, strict=True):
             ratio = out.shape[1] // target.shape[1]
-            rows = slice(top // ratio, bottom // ratio)
-            weight = mask[rows] * np.float32(level)
-            target[rows] = cv2.blendLinear(target[rows], layer[rows], 1 - weight, weight)
+            rows = slice(self._rows[0] // ratio, self._rows[1] // ratio)
+            weight = mask * np.float32(level)
+            target[rows] = cv2.blendLinear(target[rows], layer, 1 - weight, weight)
         return out
 
 
@@ -84,32 +113,37 @@ def _picture(font: Font, character: str) -> bytes:
     return bytes(font.getmask(character))
 
 
-def _draw(text: str, font_name: str, size: tuple[int, int]) -> Image.Image:
+def _draw(text: str, font_name: str, size: tuple[int, int], place: Place) -> Image.Image:
+    """``text`` on a transparent ``RGBA`` picture of ``size``: white, with a dark outline and a soft dark shadow."""
+    text, points = _layout(text, font_name, size, place)
     width, height = size
-    text, points = _layout(text, font_name, size)
     shape = Image.new("L", size, 0)
+    if place.low:
+        where, anchor, align = (width * _MARGIN[0], height * (1 - _MARGIN[1])), "ld", "left"
+    else:
+        where, anchor, align = (width / 2, height / 2), "mm", "center"
     ImageDraw.Draw(shape).multiline_text(
-        (width / 2, height / 2), text, fill=255, font=_font(font_name, points), anchor="mm", align="center",
-        spacing=points * 0.25,
-    )  # fmt: skip
+        where, text, fill=255, font=_font(font_name, points), anchor=anchor, align=align, spacing=points * 0.25
+    )
     shadow = shape.filter(ImageFilter.GaussianBlur(points * 0.22)).point([min(255, level * 2) for level in range(256)])
     edge = shape.filter(ImageFilter.GaussianBlur(max(1.0, points * 0.04)))
     drawn = Image.new("RGBA", size, (0, 0, 0, 0))
-    for mask, strength, colour in ((shadow, 0.7, (0, 0, 0)), (edge, 0.6, (0, 0, 0)), (shape, 1.0, (255, 255, 255))):
+    dark = _SHADOW[place]
+    for mask, strength, colour in ((shadow, dark, (0, 0, 0)), (edge, 0.6, (0, 0, 0)), (shape, 1.0, (255, 255, 255))):
         layer = Image.new("RGBA", size, (*colour, 0))
         layer.putalpha(mask.point([round(level * strength) for level in range(256)]))
         drawn = Image.alpha_composite(drawn, layer)
     return drawn
 
 
-def _layout(text: str, font_name: str, size: tuple[int, int]) -> tuple[str, int]:
+def _layout(text: str, font_name: str, size: tuple[int, int], place: Place) -> tuple[str, int]:
     """``text`` with line breaks, and the largest size of its font, in pixels, at which it fits the frame."""
-    room = size[0] * _WIDEST
-    points = max(8, round(min(size[1] / 9, size[0] / 12)))
+    room = size[0] * place.widest
+    points = max(8, round(min(size[0] * place.share[0], size[1] * place.share[1])))
     while True:
         font = _font(font_name, points)
         lines = _wrapped(text, font, room)
-        fits = len(lines) <= _MOST_LINES and all(font.getlength(line) <= room for line in lines)
+        fits = len(lines) <= place.lines and all(font.getlength(line) <= room for line in lines)
         if fits or points <= 8:
             return "\n".join(_balanced(text, font, room)), points
         points = max(8, points * 9 // 10)

@@ -88,6 +88,7 @@ class Step:
         file_names: from such a parameter's text to the names of the files that it needs; called on checked text only.
         positional: names for parameters given without ``=``, in order.
         result_suffix: suffix of a per-folder step's file, such as ``.mp4``.
+        takes_clips: whether videos among the photos are inputs, too.
         reads_inputs: ``False`` for a step that is given no local copies of its inputs.
     """
 
@@ -102,6 +103,7 @@ class Step:
     file_names: Callable[[str], tuple[str, ...]] = one_file
     positional: tuple[str, ...] = ()
     result_suffix: str | None = None
+    takes_clips: bool = False
     reads_inputs: bool = True
 
 
