@@ -132,8 +132,9 @@ def _made(spec: Spec, device: Device, converted: Path, compiled: Path) -> Networ
     made = compile_graph(graph, spec.probe(), bf16=device.precision == "bf16", enough=ENOUGH)
     if made.precision != device.precision:
         log.warning("%s: bf16 holds only %.1f dB to fp32, so it runs in fp32", spec.name, made.psnr)
-    cache.write(compiled, cache.Entry({"compiled": made.data}, {"precision": made.precision, "psnr": made.psnr}))
-    cache.prune(compiled.parent, keep=compiled)
+    entry = cache.Entry({"compiled": made.data}, {"precision": made.precision, "psnr": made.psnr})
+    if cache.write(compiled, entry):
+        cache.prune(compiled.parent, keep=compiled)
     return open_compiled(made)
 
 
@@ -146,7 +147,11 @@ def _converted(spec: Spec, folder: Path) -> Graph:
     if entry is not None:
         return Graph(entry.files["graph.xml"], entry.files["constants.bin"], entry.about["psnr"])
     log.info("%s: converting it for OpenVINO, once", spec.name)
-    graph = convert(spec.module(), spec.inputs, spec.probe())
+    try:
+        graph = convert(spec.module(), spec.inputs, spec.probe())
+    except RuntimeError as error:
+        log.warning("%s: OpenVINO cannot take it (%s)", spec.name, str(error).strip().partition("\n")[0])
+        return Graph(b"", b"", 0.0)
     files = {"graph.xml": graph.xml, "constants.bin": graph.constants}
     cache.write(folder, cache.Entry(files, {"psnr": graph.psnr}))
     return graph

@@ -121,12 +121,12 @@ def prune(folder: Path, keep: Path, limit: int = LIMIT) -> list[Path]:
     Returns:
         The entries that went, and what writers that were killed left behind.
     """
-    found = [(_age(path), path) for path in folder.iterdir() if path.is_dir()]
-    left_behind = [path for age, path in found if path.name.startswith(".new-") and age > WAIT_SECONDS]
-    entries = sorted((age, path) for age, path in found if not path.name.startswith("."))
+    found = [path for path in folder.iterdir() if path.is_dir()]
+    left_behind = [path for path in found if path.name.startswith(".new-") and _age(path) > WAIT_SECONDS]
+    entries = [path for path in found if not path.name.startswith(".")]
     total, gone = 0, []
-    for _, path in entries:
-        total += sum(file.stat().st_size for file in path.iterdir())
+    for path in sorted(entries, key=lambda path: (path != keep, _age(path))):
+        total += _size(path)
         if total > limit and path != keep:
             gone.append(path)
     for path in (*gone, *left_behind):
@@ -141,4 +141,13 @@ def digest(data: bytes) -> str:
 
 
 def _age(path: Path) -> float:
-    return time.time() - path.stat().st_mtime
+    """Seconds since it was used; 0 for one that another process deleted just now."""
+    with suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime
+    return 0.0
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return sum(file.stat().st_size for file in path.iterdir())
+    return 0

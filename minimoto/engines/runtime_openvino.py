@@ -159,6 +159,6 @@ def _settings(precision: str) -> dict[str, Any]:
         "INFERENCE_NUM_THREADS": threads(),
         # Two processes that both pin their threads would share the first cores and leave the others idle.
         "ENABLE_CPU_PINNING": False,
-        # Kernels made for one shape are kept by the thousand by default, and photos come in many shapes.
-        "CPU_RUNTIME_CACHE_CAPACITY": 256,
+        # By default the kernels of every shape ever seen are kept, at megabytes a shape, and photos come in many.
+        "CPU_RUNTIME_CACHE_CAPACITY": 0,
     }

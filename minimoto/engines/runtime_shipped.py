@@ -43,7 +43,13 @@ SHIPPED = {
     for spec in (
         *_style(),
         *(
-            Spec(f"upscale{n}", f"{_UPSCALE}({n})", WEIGHTS / f"upscale{n}.safetensors", {"luma": (1, 1, None, None)})
+            Spec(
+                f"upscale{n}",
+                f"{_UPSCALE}({n})",
+                WEIGHTS / f"upscale{n}.safetensors",
+                {"luma": (None, 1, None, None)},
+                {"luma": (1, 1, 64, 64)},
+            )
             for n in (2, 3, 4)
         ),
     )
