@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "minimoto"
 MODULES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
 ADAPTERS = ("minimoto.aws", "minimoto.local", "minimoto.memory")
-HEAVY = {"torch", "cv2", "PIL", "boto3", "botocore", "moto", "paramiko", "rich", "numpy", "pillow_heif", "werkzeug"}
+HEAVY = {"torch", "openvino", "safetensors", "cv2", "PIL", "boto3", "botocore", "moto", "paramiko", "rich", "numpy"}
+HEAVY |= {"pillow_heif", "werkzeug"}
 
 INSIDE_THE_EMBEDDED_AWS = {f"minimoto.local.{name}" for name in ("instances", "quick", "seed", "usage", "wire")}
 """Imported late themselves, by what starts the server."""
