@@ -65,7 +65,7 @@ def rrdn_margin(c: int, d: int, t: int) -> int:
 
 def rrdb_margin(blocks: int, fold: int = 1) -> int:
     """Fifteen a block, one before and one after, one at twice and three at four times the size."""
-    return math.ceil(fold * (1 + 15 * blocks + 1 + 1 / 2 + 3 / 4))
+    return fold * math.ceil(1 + 15 * blocks + 1 + 1 / 2 + 3 / 4)
 
 
 _ALL = (

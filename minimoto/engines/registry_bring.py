@@ -34,6 +34,8 @@ def bring_from(model: Model, source: Source | Path, target: Path, sha256: str, r
 
 def _from_path(model: Model, path: Path, target: Path, sha256: str) -> Record:
     """From a file, or from what lies in a folder by the names that files are published under."""
+    if not path.exists():
+        raise ModelMissing(f"{path}: no such file or folder")
     fetched = path / target.name if path.is_dir() else path
     if fetched.suffix == ".safetensors" and record_of(fetched).is_file():
         return _copy_fetched(model, fetched, target)
@@ -71,7 +73,8 @@ def _keep(model: Model, source: Source, file: Path, target: Path, origin: str, *
     from safetensors.numpy import save
 
     tensors = convert(model.name, source.format, file)
-    about = {"model": model.name, "licence": model.licence, "source_sha256": source.sha256}
+    # One entry only: safetensors writes several in no particular order, and the same file shall give the same bytes.
+    about = {"minimoto": f"{model.name} from {source.sha256}, {model.licence}"}
     place(save(tensors, about), target)
     record = Record(model.name, digest(target), origin, source.sha256, given)
     write_record(record, target)

@@ -94,7 +94,11 @@ class _SameHosts(urllib.request.HTTPRedirectHandler):
         self._hosts = hosts
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        _check(newurl, self._hosts)
+        try:
+            _check(newurl, self._hosts)
+        except ModelMissing:
+            fp.close()
+            raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -126,6 +130,7 @@ def _from_address(source: Source, target: Path, report: Report, context: ssl.SSL
 
 def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
+        error.close()
         return f"HTTP {error.code} {error.reason}"
     return str(getattr(error, "reason", None) or error or type(error).__name__)
 

@@ -62,7 +62,8 @@ def _read(path: Path, load: Callable[[BinaryIO], Any]) -> Any:
         raise ModelMissing(f"{path}: {error.strerror or error}") from error
     # A broken pickle can fail in any way: what it makes of our stand-ins is not ours to foresee.
     except Exception as error:
-        raise ModelMissing(f"{path}: not read: {error or type(error).__name__}") from error
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ModelMissing(f"{path}: not read: {why}") from error
 
 
 class _Array:
