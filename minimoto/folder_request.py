@@ -14,6 +14,7 @@ from minimoto.core.manifest import Item
 from minimoto.core.message import FolderRequest
 from minimoto.core.new_job import DEFAULT_PIPELINE, job_id, new_job
 from minimoto.errors import Conflict, InvalidMessage, NotFound
+from minimoto.photos import CLIP_EXTENSIONS, EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from minimoto.ports import Clock, Jobs, Store, StoredObject
     from minimoto.steps.base import Step
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".heif", ".gif"})
+FILMED = EXTENSIONS | CLIP_EXTENSIONS
 
 
 class FolderRequests:
@@ -77,7 +78,7 @@ class FolderRequests:
         photos = []
         for found in self._store.list(folder):
             name = found.location.key.removeprefix(folder.key)
-            if "/" not in name and not name.startswith(".") and os.path.splitext(name)[1].lower() in PICTURES:
+            if "/" not in name and not name.startswith(".") and os.path.splitext(name)[1].lower() in FILMED:
                 photos.append(found)
             if len(photos) > manifest.MOST_PHOTOS:
                 raise InvalidMessage(f"{folder} holds more than {manifest.MOST_PHOTOS} photos")

@@ -1,15 +1,16 @@
 """Finding the photos of a folder, and putting them in order.
 
 A photo is a regular file whose name has a picture's extension and whose first bytes are a picture's; which of the
-formats it is need not agree with its name. Nothing is decoded here: a damaged photo goes up, and the worker says
-what is wrong with it. Links to files are followed, links to folders are not.
+formats it is need not agree with its name. A clip, a video that a film takes in, is found the same way. Nothing is
+decoded here: a damaged photo goes up, and the worker says what is wrong with it. Links to files are followed, links to
+folders are not.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Literal
 
 from minimoto.core.manifest import MOST_PHOTOS, safe_name
 from minimoto.core.readable import counted, printable
+from minimoto.core.signatures import HEAD, is_clip, is_picture
 from minimoto.errors import InvalidInput, InvalidMessage
 
 Order = Literal["natural", "exif", "given"]
@@ -24,13 +26,14 @@ Order = Literal["natural", "exif", "given"]
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".heic", ".heif", ".hif", ".gif"}
 )
-_HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
-_HEAD = 64
+CLIP_EXTENSIONS = frozenset(
+    {".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts"}
+)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo found in a folder.
+    """A photo, or a clip, found in a folder.
 
     Parameters:
         path: where it lies.
@@ -52,17 +55,19 @@ class LeftOut:
         folders: folders that were not looked into.
         others: files of another kind.
         mislabelled: files that are called like a picture and are none.
+        clips: videos, where the pipeline takes none in.
     """
 
     hidden: int = 0
     folders: int = 0
     others: int = 0
     mislabelled: tuple[str, ...] = ()
+    clips: int = 0
 
     @property
     def count(self) -> int:
         """All of them."""
-        return self.hidden + self.folders + self.others + len(self.mislabelled)
+        return self.hidden + self.folders + self.others + len(self.mislabelled) + self.clips
 
     def __str__(self) -> str:
         """One line for a person; empty when nothing was left out."""
@@ -73,6 +78,8 @@ class LeftOut:
             parts.append(counted(self.folders, "folder"))
         if self.others:
             parts.append(counted(self.others, "file that is no photo", "files that are no photos"))
+        if self.clips:
+            parts.append(f"{counted(self.clips, 'video')} (only a pipeline that begins with video takes them in)")
         if self.mislabelled:
             names = ", ".join(self.mislabelled[:3]) + (", …" if len(self.mislabelled) > 3 else "")
             parts.append(f"{counted(len(self.mislabelled), 'file')} only called like a photo ({names})")
@@ -87,37 +94,22 @@ class Found:
     left_out: LeftOut
 
 
-def is_picture(head: bytes) -> bool:
-    """Whether a file that starts with ``head`` (64 bytes) is a JPEG, PNG, WebP, TIFF, HEIF or GIF file.
-
-    Source: the formats' signatures; for HEIF, ISO/IEC 23008-12 annex B (brands of the ``ftyp`` box).
-    """
-    if head.startswith(
-        (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-    ):
-        return True
-    if head.startswith(b"RIFF"):
-        return head[8:12] == b"WEBP"
-    if head[4:8] != b"ftyp":
-        return False
-    end = min(len(head), int.from_bytes(head[:4], "big"))
-    return any(head[at : at + 4] in _HEIF_BRANDS for at in (8, *range(16, end - 3, 4)))
-
-
-def find_photos(folder: Path, *, recursive: bool = False, besides: Iterable[str] = ()) -> Found:
+def find_photos(folder: Path, *, recursive: bool = False, besides: Iterable[str] = (), clips: bool = False) -> Found:
     """The photos of a folder, in natural order.
 
     Parameters:
         folder: may itself be a link.
         recursive: whether to look into its folders (never into hidden or linked ones).
         besides: names in the folder that are there for the pipeline (music, a style) and no photos.
+        clips: whether videos are taken in among them.
 
     Raises:
         InvalidInput: the folder is missing, is none, cannot be read, holds a photo that cannot be read, holds no
             photo, or too many.
     """
     _check_folder(folder)
-    hidden = folders = others = 0
+    hidden = folders = others = unwanted = 0
+    kinds = EXTENSIONS | CLIP_EXTENSIONS if clips else EXTENSIONS
     mislabelled: list[str] = []
     photos: list[Photo] = []
     aside = frozenset(besides)
@@ -128,15 +120,16 @@ def find_photos(folder: Path, *, recursive: bool = False, besides: Iterable[str]
             folders += 1
         elif original in aside:
             continue
-        elif os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
-            others += 1
-        elif (size := _picture_size(Path(entry.path))) is None:
+        elif (kind := os.path.splitext(entry.name)[1].lower()) not in kinds:
+            unwanted += kind in CLIP_EXTENSIONS
+            others += kind not in CLIP_EXTENSIONS
+        elif (size := _size(Path(entry.path), is_clip if kind in CLIP_EXTENSIONS else is_picture)) is None:
             mislabelled.append(original)
         else:
             photos.append(Photo(Path(entry.path), original, size))
             if len(photos) > MOST_PHOTOS:
                 raise InvalidInput(f"{folder}: more than {MOST_PHOTOS} photos; send them as several folders")
-    left_out = LeftOut(hidden, folders, others, tuple(sorted(mislabelled)))
+    left_out = LeftOut(hidden, folders, others, tuple(sorted(mislabelled)), unwanted)
     if not photos:
         hint = "; look into its folders with --recursive" if folders and not recursive else ""
         raise InvalidInput(f"{folder}: no photo in this folder" + (f" ({left_out})" if left_out.count else "") + hint)
@@ -174,7 +167,7 @@ def natural_order(photos: Iterable[Photo]) -> tuple[Photo, ...]:
 
 def exif_order(photos: Sequence[Photo]) -> tuple[Photo, ...]:
     """By the time they were taken; those that do not say come last, in the order given."""
-    from minimoto.media import taken_at
+    from minimoto.engines.photo_facts import taken_at
 
     times = [(photo, taken_at(photo.path)) for photo in photos]
     dated = sorted(((time, number) for number, (_, time) in enumerate(times) if time is not None))
@@ -245,10 +238,10 @@ def _walk(folder: Path, recursive: bool) -> Iterator[tuple[os.DirEntry[str], str
                 yield entry, original
 
 
-def _picture_size(path: Path) -> int | None:
-    """Bytes of a picture; ``None`` for anything else, broken links, pipes and devices included."""
+def _size(path: Path, kind: Callable[[bytes], bool]) -> int | None:
+    """Bytes of a file of one kind; ``None`` for anything else, broken links, pipes and devices included."""
     read = _read_head(path)
-    return read[1] if read is not None and is_picture(read[0]) else None
+    return read[1] if read is not None and kind(read[0]) else None
 
 
 def _read_head(path: Path) -> tuple[bytes, int] | None:
@@ -262,7 +255,7 @@ def _read_head(path: Path) -> tuple[bytes, int] | None:
         # Should the file have become a pipe meanwhile, O_NONBLOCK keeps us from waiting for its other end.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb", buffering=0) as file:
-            return file.read(_HEAD) or b"", os.fstat(handle).st_size
+            return file.read(HEAD) or b"", os.fstat(handle).st_size
     except OSError as error:
         name = printable(str(path))
         raise InvalidInput(f"{name}: cannot be read ({error.strerror}); allow it or move it away") from error

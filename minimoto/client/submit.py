@@ -99,7 +99,8 @@ def prepare(request: Request, cloud: Cloud) -> Prepared:
     """
     stages = plan(parse_pipeline(request.pipeline), STEPS, cloud.config.task_seconds)
     names = attachments(stages, STEPS)
-    found = find_photos(request.folder, recursive=request.recursive, besides=names)
+    clips = STEPS[stages[0].step].takes_clips
+    found = find_photos(request.folder, recursive=request.recursive, besides=names, clips=clips)
     if request.strict and found.left_out.mislabelled:
         raise InvalidInput(f"{request.folder}: {found.left_out} (--strict)")
     attached = find_attachments(request.folder, names)

@@ -116,7 +116,7 @@ def _mux(
         inputs += ["-f", "ffmetadata", "-i", f"file:{listed}"]
         chapter_input = count
     exact = [
-        "-map_metadata",
+        "-map_metadata:g",
         "-1",
         "-map_chapters",
         str(chapter_input),

@@ -85,6 +85,20 @@ def test_what_is_no_photo_is_left_out_with_a_count(tmp_path: Path, make: Make) -
     assert found.left_out.count == 7
 
 
+def test_videos_are_taken_in_where_the_pipeline_takes_them(tmp_path: Path, make: Make) -> None:
+    make("a.jpg")
+    (tmp_path / "b.MOV").write_bytes(b"\0\0\0\x14ftypqt  \0\0\0\0qt  ")
+    (tmp_path / "c.mp4").write_bytes(b"\0\0\0\x18ftypisom\0\0\0\0isomavc1")
+    (tmp_path / "d.mp4").write_text("#EXTM3U")
+    assert names(find_photos(tmp_path)) == ["a.jpg"]
+    assert str(find_photos(tmp_path).left_out) == (
+        "left out: 3 videos (only a pipeline that begins with video takes them in)"
+    )
+    found = find_photos(tmp_path, clips=True)
+    assert names(found) == ["a.jpg", "b.MOV", "c.mp4"]
+    assert found.left_out == photos.LeftOut(mislabelled=("d.mp4",))
+
+
 def test_a_style_picture_beside_the_photos_is_none_of_them(tmp_path: Path, make: Make) -> None:
     make("a.jpg")
     style = make("starry.jpg")

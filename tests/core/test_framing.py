@@ -23,13 +23,16 @@ def parts(draw: st.DrawFn, width: float, height: float) -> list[Rect]:
 
 
 @given(st.data(), SIDES, SIDES, SHAPES)
-def test_a_crop_has_its_shape_and_cuts_nothing(data: st.DataObject, width: int, height: int, shape: tuple) -> None:
+def test_a_crop_has_its_shape_and_cuts_nothing(
+    data: st.DataObject, width: int, height: int, shape: tuple[int, int]
+) -> None:
     keep = data.draw(parts(width, height))
     cut = crop((width, height), shape, keep)
     whole = around(keep)
     scale = min(width / shape[0], height / shape[1])
     fits = whole is None or (whole.width <= shape[0] * scale and whole.height <= shape[1] * scale)
     if cut is None:
+        assert whole is not None
         assert not fits or max(whole.width / (shape[0] * scale), whole.height / (shape[1] * scale)) > 1 - 1e-6
         return
     assert Rect(0, 0, width, height).holds(cut)
@@ -48,7 +51,7 @@ def test_a_crop_without_anything_to_keep_is_in_the_middle_and_moves_no_farther_t
 
 @given(st.data(), SHAPES, SHARES, SHARES, st.floats(1.05, 1.15))
 def test_a_zoom_that_must_keep_something_keeps_it_all_the_time(
-    data: st.DataObject, frame: tuple, x: float, y: float, nearest: float
+    data: st.DataObject, frame: tuple[int, int], x: float, y: float, nearest: float
 ) -> None:
     canvas = (frame[0] * 1.2, frame[1] * 1.2)
     keep = data.draw(parts(*canvas))
