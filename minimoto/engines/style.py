@@ -1,0 +1,267 @@
+"""The ``fast`` style: one pass of a network for any style picture, a photo of any size, within bounded memory."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from minimoto.core.tiles import Box
+from minimoto.engines import style_colour as colour
+from minimoto.engines import style_network as network
+from minimoto.engines.runtime_device import Device, choose_device
+from minimoto.engines.style_settings import FastOptions, memory_plan
+
+Pixels = NDArray[np.uint8]
+"""``(H, W, 3)``, RGB."""
+
+_LEAST_SIDE = 32
+"""Pixels; a smaller photo is mirrored to this size, so that every layer has something to look at."""
+_MOST_VIEWS = 3
+"""Squares of a style picture, along an axis, that its style vector is the mean of."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is taken from the style pictures: what they look like to the network, and their colours.
+
+    Parameters:
+        vector: ``(1, D)``.
+        colours: of the style pictures together.
+        views: per style picture its weight, and the squares of it that the network saw: the vector is taken again from
+            them in other colours where the photo's are kept.
+    """
+
+    vector: NDArray[np.float32]
+    colours: colour.Statistics
+    views: tuple[tuple[float, tuple[Pixels, ...]], ...] = field(repr=False)
+
+
+class FastStyle:
+    """The network, ready to style.
+
+    Parameters:
+        weights: its safetensors file.
+        device: default: :func:`~minimoto.engines.runtime.choose_device`'s.
+
+    Raises:
+        ConfigError: a library that is needed is not installed.
+    """
+
+    def __init__(self, weights: Path, device: Device | None = None) -> None:
+        self._networks = network.Networks(weights, device or choose_device())
+
+    def look(self, pictures: Sequence[Pixels], weights: Sequence[float] = (), style_scale: float = 1.0) -> Look:
+        """What one style picture, or several mixed by their weights, look like.
+
+        Parameters:
+            weights: one for each picture, only their ratios count; equal when there are none.
+            style_scale: see :class:`~minimoto.engines.style_settings.FastOptions`.
+        """
+        shares = np.asarray(weights or [1.0] * len(pictures), np.float64)
+        shares = shares / shares.sum()
+        views = [_views(picture, style_scale) for picture in pictures]
+        colours = colour.blend([colour.statistics(_shrunk(picture)) for picture in pictures], shares.tolist())
+        kept = tuple((float(share), squares) for share, squares in zip(shares, views, strict=True) if share > 0)
+        return Look(self._vector(kept, _fractions), colours, kept)
+
+    def apply(
+        self,
+        photo: Pixels,
+        look: Look,
+        options: FastOptions | None = None,
+        *,
+        alpha: NDArray[np.uint8] | None = None,
+        mask: NDArray[np.uint8] | None = None,
+        own: colour.Statistics | None = None,
+        progress: Callable[[float], None] = lambda done: None,
+        whole: int | None = None,
+        tile: int = network.TILE,
+    ) -> Pixels:
+        """``photo`` in the style of ``look``, at its own size.
+
+        Parameters:
+            photo: at least one pixel; larger than :data:`~minimoto.engines.style_settings.MOST_PIXELS` it is styled at
+                that size and the result enlarged.
+            alpha: ``(H, W)``: the colours behind what is wholly transparent are not looked at.
+            mask: ``(H, W)``, as large as the photo: where it is styled (255) and where it stays as it is (0).
+            own: colours that stand for the photo's, such as those of all frames of a sequence.
+            progress: told how much is done, 0..1; what it raises ends the work.
+            whole, tile: see :func:`minimoto.engines.style_network.run`.
+        """
+        options = options or FastOptions()
+        if options.strength == 0 or (mask is not None and not mask.any()):
+            progress(1.0)
+            return photo.copy()
+        height, width = photo.shape[:2]
+        own = own or colour.statistics(photo, alpha)
+        seen = _without_hidden(photo, alpha, own)
+        size = memory_plan(width, height).size
+        if size != (width, height):
+            seen = np.asarray(cv2.resize(seen, size, interpolation=cv2.INTER_AREA), np.uint8)
+        styled = self._styled(seen, own, look, options, progress, whole, tile)
+        if size != (width, height):
+            styled = np.asarray(cv2.resize(styled, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+        return _blended(photo, styled, options, mask)
+
+    def _styled(
+        self,
+        photo: Pixels,
+        own: colour.Statistics,
+        look: Look,
+        options: FastOptions,
+        progress: Callable[[float], None],
+        whole: int | None,
+        tile: int,
+    ) -> Pixels:
+        """The photo in full strength, at its own size."""
+        target, vector = look.colours, look.vector
+        if options.colors == "keep":
+            to_photo = colour.colour_map(look.colours, own)
+            target, vector = own, self._vector(look.views, lambda square: _within(colour.apply(square, to_photo)))
+        padded = _padded(photo)
+        result = np.empty_like(photo)
+        mapped = colour.colour_map(own, target)
+
+        def write(box: Box, part: NDArray[np.float32]) -> None:
+            # The padding falls away here: slices end where the array does.
+            into = result[box.top : box.bottom, box.left : box.right]
+            if into.size:
+                into[:] = _bytes(part[:, : into.shape[0], : into.shape[1]])
+
+        canvas = network.Canvas(
+            width=padded.shape[1],
+            height=padded.shape[0],
+            read=lambda box: _recoloured(padded[box.top : box.bottom, box.left : box.right], mapped),
+            write=write,
+            progress=progress,
+        )
+        network.run(self._networks, canvas, vector, whole=whole, tile=tile)
+        return result
+
+    def _vector(
+        self,
+        views: Sequence[tuple[float, Sequence[Pixels]]],
+        colours: Callable[[Pixels], NDArray[np.float32]],
+    ) -> NDArray[np.float32]:
+        total = np.zeros((1, network.STYLE_DIMENSIONS), np.float32)
+        for share, squares in views:
+            for square in squares:
+                given = np.ascontiguousarray(colours(square).transpose(2, 0, 1))[None]
+                (vector,) = self._networks["style_encoder"](given)
+                total += np.float32(share / len(squares)) * vector
+        return total
+
+
+@functools.cache
+def fast_style(weights: Path) -> FastStyle:
+    """The network of a weights file, loaded once a process."""
+    return FastStyle(weights)
+
+
+def _shrunk(picture: Pixels, shorter: int = network.STYLE_SIZE) -> Pixels:
+    """The picture with its shorter side at ``shorter`` pixels."""
+    height, width = picture.shape[:2]
+    scale = shorter / min(width, height)
+    size = (max(shorter, round(width * scale)), max(shorter, round(height * scale)))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, size, interpolation=way), np.uint8)
+
+
+def _views(picture: Pixels, style_scale: float) -> tuple[Pixels, ...]:
+    """Squares of the picture, evenly spread over it, with its strokes ``style_scale`` times as large as it is whole."""
+    side = network.STYLE_SIZE
+    shorter = max(side, round(side * style_scale)) if style_scale > 1 else side
+    large = _shrunk(picture, shorter)
+    if style_scale < 1:
+        large = _repeated(large, style_scale)
+    height, width = large.shape[:2]
+    return tuple(
+        np.ascontiguousarray(large[top : top + side, left : left + side])
+        for top in _starts(height, side)
+        for left in _starts(width, side)
+    )
+
+
+def _repeated(picture: Pixels, style_scale: float) -> Pixels:
+    """The picture made smaller, and mirrored at its edges until a square view is filled."""
+    side = network.STYLE_SIZE
+    small = _shrunk(picture, max(16, round(side * style_scale)))
+    down, across = max(0, side - small.shape[0]), max(0, side - small.shape[1])
+    return np.asarray(cv2.copyMakeBorder(small, 0, down, 0, across, cv2.BORDER_REFLECT), np.uint8)
+
+
+def _starts(length: int, side: int) -> list[int]:
+    count = min(_MOST_VIEWS, -(-length // side))
+    return [round((length - side) * place / max(1, count - 1)) for place in range(count)]
+
+
+def _without_hidden(photo: Pixels, alpha: NDArray[np.uint8] | None, own: colour.Statistics) -> Pixels:
+    """``photo`` with its mean colour where nothing of it can be seen: what lies there must not leak to the edges."""
+    if alpha is None or alpha.all():
+        return photo
+    shown = photo.copy()
+    shown[alpha == 0] = np.clip(np.round(own.mean * 255), 0, 255).astype(np.uint8)
+    return shown
+
+
+def _padded(photo: Pixels) -> Pixels:
+    """``photo``, mirrored at its right and lower edges to the sides that the network takes."""
+    height, width = photo.shape[:2]
+    down, across = (
+        max(_LEAST_SIDE, -(-side // network.MULTIPLE) * network.MULTIPLE) - side for side in (height, width)
+    )
+    if not down and not across:
+        return photo
+    return np.asarray(cv2.copyMakeBorder(photo, 0, down, 0, across, cv2.BORDER_REFLECT), np.uint8)
+
+
+def _recoloured(part: Pixels, mapped: colour.ColourMap) -> NDArray[np.float32]:
+    """A part of the photo in other colours, ``(1, 3, h, w)``."""
+    height, width = part.shape[:2]
+    flat = part.reshape(-1, 3).astype(np.float32)
+    planes = np.asarray((mapped.matrix / np.float32(255)) @ flat.T, np.float32)
+    np.add(planes, mapped.offset[:, None], out=planes)
+    return _within(planes).reshape(1, 3, height, width)
+
+
+def _fractions(pixels: Pixels) -> NDArray[np.float32]:
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+def _within(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.clip(values, 0, 1, out=values)
+
+
+def _bytes(part: NDArray[np.float32]) -> Pixels:
+    """``(3, h, w)``, 0..1 or beyond, to ``(h, w, 3)``, rounded."""
+    interleaved = cv2.merge(list(part))
+    # Saturates, and rounds to nearest.
+    return np.asarray(cv2.convertScaleAbs(np.maximum(interleaved, 0, out=interleaved), alpha=255.0), np.uint8)
+
+
+_ROWS = 512
+
+
+def _blended(photo: Pixels, styled: Pixels, options: FastOptions, mask: NDArray[np.uint8] | None) -> Pixels:
+    """``styled``, changed in place: in the photo's colours if they are kept, laid over it by strength and mask."""
+    keep = options.colors == "keep"
+    if not keep and mask is None and options.strength == 1:
+        return styled
+    luma = np.asarray(colour.LUMA, np.float32)
+    for top in range(0, photo.shape[0], _ROWS):
+        rows = slice(top, top + _ROWS)
+        below = photo[rows].astype(np.float32)
+        change = styled[rows].astype(np.float32) - below
+        if keep:
+            change[:] = (change @ luma)[..., None]
+        change *= np.float32(options.strength)
+        if mask is not None:
+            change *= _fractions(mask[rows])[..., None]
+        styled[rows] = np.clip(below + change + np.float32(0.5), 0, 255)
+    return styled

@@ -1,0 +1,216 @@
+"""Runs the ``fast`` style's network over a picture of any size: at once where it is small, else tile by tile.
+
+Tiles change nothing but the memory that is needed: what the network must know of the whole picture (means and variances
+of its normalisations) is gathered in a pass of its own. All that is kept whole are the features at a quarter of the
+photo's size and at an eighth.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minimoto.core.tiles import Box, tiles
+from minimoto.engines import runtime
+from minimoto.engines.runtime_device import Device
+
+Array = NDArray[np.float32]
+Shape = tuple[int | None, ...]
+
+STYLE_SIZE = 256
+MULTIPLE = 8
+MARGIN = 16
+FEATURES = 48
+FAR = 96
+STYLE_DIMENSIONS = 192
+"""Those of :mod:`minimoto.engines.style_net`, which is not imported here: it would load torch."""
+
+TILE = 768
+"""Pixels a side that a tile writes."""
+WHOLE = {"cpu": 2_000_000, "cuda": 30_000_000, "mps": 8_000_000}
+"""Pixels up to which a picture is computed at once, by kind of device."""
+
+_STYLE, _STATISTICS = (1, STYLE_DIMENSIONS), (2, FEATURES)
+_NEAR, _PHOTO = (1, FEATURES, None, None), (1, 3, None, None)
+_PARTS: Mapping[str, tuple[str, Mapping[str, Shape]]] = {
+    "style_encoder": ("style_net:build_style_encoder", {"style": (1, 3, STYLE_SIZE, STYLE_SIZE)}),
+    "encoder": ("style_net:build_encoder", {"photo": _PHOTO}),
+    "trunk": ("style_net:build_trunk", {"features": _NEAR, "style": _STYLE}),
+    "decoder": ("style_net:build_decoder", {"features": _NEAR, "photo": _PHOTO, "style": _STYLE}),
+    "down": ("style_parts:build_down", {"features": _NEAR, "style": _STYLE, "statistics": _STATISTICS}),
+    "far": ("style_parts:build_far", {"far": (1, FAR, None, None), "style": _STYLE}),
+    "up": (
+        "style_parts:build_up",
+        {"features": _NEAR, "far": (1, FAR, None, None), "style": _STYLE, "statistics": _STATISTICS},
+    ),
+    "leave": ("style_parts:build_leave", {"joined": _NEAR, "style": _STYLE, "statistics": _STATISTICS}),
+}
+_EXAMPLE_SIDES = {"photo": 64, "features": 16, "joined": 16, "far": 8}
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The parts of the network on a device; each is loaded when it is first asked for.
+
+    Parameters:
+        weights: the safetensors file.
+    """
+
+    weights: Path
+    device: Device
+
+    @functools.cached_property
+    def _loaded(self) -> dict[str, runtime.Network]:
+        return {}
+
+    def __getitem__(self, part: str) -> runtime.Network:
+        if part not in self._loaded:
+            build, inputs = _PARTS[part]
+            example = {name: _example(name, shape) for name, shape in inputs.items()}
+            self._loaded[part] = runtime.load(
+                f"style.{part}", f"minimoto.engines.{build}", self.weights, inputs, self.device, example=example
+            )
+        return self._loaded[part]
+
+
+def _example(name: str, shape: Shape) -> tuple[int, ...]:
+    return tuple(_EXAMPLE_SIDES[name] if size is None else size for size in shape)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What is to be styled, and where the result goes.
+
+    Parameters:
+        width, height: in pixels, multiples of :data:`MULTIPLE`.
+        read: a part of the photo, in the style's colours, ``(1, 3, h, w)``, 0..1.
+        write: takes a part of the result, ``(3, h, w)``, which may leave 0..1.
+        progress: told how much is done, 0..1; what it raises ends the work.
+    """
+
+    width: int
+    height: int
+    read: Callable[[Box], Array]
+    write: Callable[[Box, Array], None]
+    progress: Callable[[float], None]
+
+
+def run(networks: Networks, canvas: Canvas, style: Array, *, whole: int | None = None, tile: int = TILE) -> None:
+    """Styles the picture on ``canvas``.
+
+    Parameters:
+        style: the style vector, ``(1, STYLE_DIMENSIONS)``.
+        whole: pixels up to which it is computed at once; default: :data:`WHOLE`.
+        tile: pixels a side of a tile, a multiple of :data:`MULTIPLE`.
+    """
+    limit = WHOLE[networks.device.kind] if whole is None else whole
+    if canvas.width * canvas.height <= limit:
+        _at_once(networks, canvas, style)
+    else:
+        _by_tiles(networks, canvas, style, tile)
+
+
+def _at_once(networks: Networks, canvas: Canvas, style: Array) -> None:
+    everything = Box(0, 0, canvas.width, canvas.height)
+    photo = canvas.read(everything)
+    (features,) = networks["encoder"](photo)
+    canvas.progress(0.2)
+    (features,) = networks["trunk"](features, style)
+    canvas.progress(0.6)
+    (result,) = networks["decoder"](features, photo, style)
+    canvas.write(everything, result[0])
+    canvas.progress(1.0)
+
+
+def _by_tiles(networks: Networks, canvas: Canvas, style: Array, tile: int) -> None:
+    # Cut at an eighth of the size, so that every edge is a whole pixel at each of the sizes.
+    cut = tiles(canvas.width // MULTIPLE, canvas.height // MULTIPLE, max(1, tile // MULTIPLE), MARGIN // MULTIPLE)
+    steps = 4 * len(cut) + len(cut) // 2
+    done = 0
+
+    def step(count: int = 1) -> None:
+        nonlocal done
+        done += count
+        canvas.progress(min(1.0, done / steps))
+
+    near_shape = (1, FEATURES, canvas.height // 4, canvas.width // 4)
+    features, sums = np.empty(near_shape, np.float32), _Sums()
+    for one in cut:
+        (part,) = networks["encoder"](canvas.read(_scaled(one.read, 8)))
+        sums.add(_put(features, part, one.read, one.write, 2))
+        step()
+    entering = sums.statistics()
+
+    far = np.empty((1, FAR, canvas.height // 8, canvas.width // 8), np.float32)
+    for one in cut:
+        (part,) = networks["down"](_part(features, one.read, 2), style, entering)
+        _put(far, part, one.read, one.write, 1)
+        step()
+    (far,) = networks["far"](far, style)
+    step(len(cut) // 2)
+
+    joined, sums = np.empty(near_shape, np.float32), _Sums()
+    for one in cut:
+        (part,) = networks["up"](_part(features, one.read, 2), _part(far, one.read, 1), style, entering)
+        sums.add(_put(joined, part, one.read, one.write, 2))
+        step()
+    leaving = sums.statistics()
+    del features, far
+
+    for one in cut:
+        (styled,) = networks["leave"](_part(joined, one.read, 2), style, leaving)
+        (part,) = networks["decoder"](styled, canvas.read(_scaled(one.read, 8)), style)
+        canvas.write(_scaled(one.write, 8), _inner(part, one.read, one.write, 8)[0])
+        step()
+
+
+class _Sums:
+    """Mean and variance of each channel, from the parts of a picture."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum: NDArray[np.float64] = np.zeros(FEATURES)
+        self._squares: NDArray[np.float64] = np.zeros(FEATURES)
+
+    def add(self, part: Array) -> None:
+        """Counts a part ``(1, C, h, w)``."""
+        for index, channel in enumerate(part[0]):
+            values = channel.astype(np.float64)
+            self._sum[index] += values.sum()
+            self._squares[index] += np.einsum("yx,yx->", values, values)
+        self._count += part[0, 0].size
+
+    def statistics(self) -> Array:
+        """``(2, C)``: the means and the variances."""
+        mean = self._sum / self._count
+        variance = np.maximum(self._squares / self._count - mean**2, 0)
+        return np.stack([mean, variance]).astype(np.float32)
+
+
+def _scaled(box: Box, scale: int) -> Box:
+    return Box(box.left * scale, box.top * scale, box.right * scale, box.bottom * scale)
+
+
+def _part(array: Array, box: Box, scale: int) -> Array:
+    """``box`` of ``array``, whose pixels are ``scale`` to a unit of the box."""
+    at = _scaled(box, scale)
+    return array[:, :, at.top : at.bottom, at.left : at.right]
+
+
+def _inner(part: Array, read: Box, write: Box, scale: int) -> Array:
+    """What of ``part``, computed from ``read``, is kept."""
+    return _part(
+        part, Box(write.left - read.left, write.top - read.top, write.right - read.left, write.bottom - read.top), scale
+    )
+
+
+def _put(array: Array, part: Array, read: Box, write: Box, scale: int) -> Array:
+    """Keeps what belongs to ``write`` of ``part`` in ``array``, and returns it."""
+    kept = _inner(part, read, write, scale)
+    _part(array, write, scale)[:] = kept
+    return kept

@@ -1,0 +1,194 @@
+"""The ``fast`` style: tiles that cannot be seen, blends, masks, odd pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from style_weights import engine, weights  # noqa: F401
+
+from minimoto.engines import style_network
+from minimoto.engines.style import FastStyle, Look
+from minimoto.engines.style_colour import LUMA, statistics
+from minimoto.engines.style_settings import MOST_PIXELS, FastOptions, memory_plan
+
+Pixels = NDArray[np.uint8]
+
+
+def picture(width: int, height: int, seed: int = 0) -> Pixels:
+    """Smooth shapes and some grain."""
+    import cv2
+
+    chance = np.random.default_rng(seed)
+    coarse = chance.integers(0, 256, (5, 6, 3), np.uint8)
+    pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    return np.clip(pixels + chance.integers(-12, 12, pixels.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def look(engine: FastStyle) -> Look:  # noqa: F811
+    return engine.look([picture(400, 300, 7)])
+
+
+def apart(one: Pixels, other: Pixels) -> int:
+    return int(np.abs(one.astype(int) - other).max())
+
+
+def test_the_sizes_are_those_of_the_network() -> None:
+    net = pytest.importorskip("minimoto.engines.style_net")
+    assert (style_network.STYLE_SIZE, style_network.STYLE_DIMENSIONS) == (net.STYLE_SIZE, net.STYLE_DIMENSIONS)
+    assert (style_network.FEATURES, style_network.FAR) == (net.FEATURES, net._TRUNK)
+    assert style_network.MULTIPLE == net.MULTIPLE
+    assert max(net.ENCODER_MARGIN, net.DECODER_MARGIN) <= style_network.MARGIN
+
+
+@pytest.mark.parametrize(("size", "tile"), [((233, 201), 96), ((72, 320), 96)])
+def test_tiles_change_nothing(engine: FastStyle, look: Look, size: tuple[int, int], tile: int) -> None:  # noqa: F811
+    photo = picture(*size)
+    whole = engine.apply(photo, look)
+    assert apart(whole, photo) > 8
+    tiled = engine.apply(photo, look, whole=0, tile=tile)
+    assert apart(whole, tiled) <= 1
+    assert (whole != tiled).mean() < 1e-3
+
+
+@given(width=st.integers(1, 60), height=st.integers(1, 60), tile=st.sampled_from([24, 40]), seed=st.integers(0, 9))
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_small_picture_is_styled_by_tiles_as_whole(
+    engine: FastStyle,  # noqa: F811
+    look: Look,
+    width: int,
+    height: int,
+    tile: int,
+    seed: int,
+) -> None:
+    photo = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    whole = engine.apply(photo, look)
+    assert whole.shape == photo.shape
+    assert apart(whole, engine.apply(photo, look, whole=0, tile=tile)) <= 1
+
+
+def test_strength_goes_from_the_photo_itself_to_the_full_style(engine: FastStyle, look: Look) -> None:  # noqa: F811
+    photo = picture(96, 64)
+    distances = []
+    for strength in (0, 0.1, 0.35, 0.6, 0.85, 1):
+        styled = engine.apply(photo, look, FastOptions(strength=strength))
+        distances.append(np.abs(styled.astype(float) - photo).mean())
+    assert distances[0] == 0
+    assert distances == sorted(distances)
+    assert len(set(distances)) == len(distances)
+    assert apart(engine.apply(photo, look), engine.apply(photo, look, FastOptions(strength=1))) == 0
+
+
+def test_the_result_takes_the_styles_colours_or_keeps_the_photos(engine: FastStyle, look: Look) -> None:  # noqa: F811
+    photo = picture(128, 96, 3)
+    kept = engine.apply(photo, look, FastOptions(colors="keep"))
+    luma = np.asarray(LUMA)
+    change = kept.astype(float) - photo
+    inside = (kept > 2).all(-1) & (kept < 253).all(-1)
+    # What changed is grey: the same in red, green and blue.
+    assert np.ptp(change[inside], axis=-1).max() <= 1.01
+    assert np.abs(change[inside] @ luma).mean() > 1
+    transferred = statistics(engine.apply(photo, look)).mean
+    assert np.abs(transferred - look.colours.mean).max() < np.abs(statistics(photo).mean - look.colours.mean).max()
+
+
+def test_a_grey_photo_that_keeps_its_colours_stays_grey(engine: FastStyle, look: Look) -> None:  # noqa: F811
+    grey = np.repeat(picture(64, 64)[..., :1], 3, 2)
+    kept = engine.apply(grey, look, FastOptions(colors="keep"))
+    assert np.ptp(kept, axis=-1).max() == 0
+    assert apart(kept, grey) > 0
+
+
+def test_styles_are_mixed_by_their_weights(engine: FastStyle) -> None:  # noqa: F811
+    one, other = picture(256, 256, 1), picture(300, 256, 2)
+    first, second = engine.look([one]), engine.look([other])
+    mixed = engine.look([one, other], [3, 1])
+    np.testing.assert_allclose(mixed.vector, 0.75 * first.vector + 0.25 * second.vector, atol=1e-5)
+    np.testing.assert_allclose(mixed.colours.mean, 0.75 * first.colours.mean + 0.25 * second.colours.mean, atol=1e-6)
+    np.testing.assert_allclose(engine.look([one, other], [0, 2]).vector, second.vector, atol=1e-6)
+    np.testing.assert_allclose(engine.look([one, other]).vector, (first.vector + second.vector) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "scale"), [((1, 1), 1.0), ((900, 9), 1.0), ((300, 700), 0.5), ((300, 310), 1.5)])
+def test_any_style_picture_at_any_scale_has_a_look(
+    engine: FastStyle,  # noqa: F811
+    size: tuple[int, int],
+    scale: float,
+) -> None:
+    look = engine.look([picture(*size)], style_scale=scale)
+    assert look.vector.shape == (1, style_network.STYLE_DIMENSIONS)
+    assert np.isfinite(look.vector).all()
+
+
+def test_a_mask_limits_the_style_to_a_part(engine: FastStyle, look: Look) -> None:  # noqa: F811
+    photo = picture(80, 60)
+    mask = np.zeros((60, 80), np.uint8)
+    mask[:, 50:] = 255
+    mask[:, 40:50] = 128
+    styled, everywhere = engine.apply(photo, look, mask=mask), engine.apply(photo, look)
+    assert apart(styled[:, :40], photo[:, :40]) == 0
+    assert apart(styled[:, 50:], everywhere[:, 50:]) == 0
+    middle = (photo[:, 40:50].astype(float) + everywhere[:, 40:50]) / 2
+    assert np.abs(styled[:, 40:50] - middle).max() <= 1.01
+    assert apart(engine.apply(photo, look, mask=mask * 0), photo) == 0
+
+
+def test_what_is_hidden_behind_transparency_is_not_looked_at(engine: FastStyle, look: Look) -> None:  # noqa: F811
+    photo = picture(64, 64)
+    alpha = np.full((64, 64), 255, np.uint8)
+    alpha[:, 40:] = 0
+    other = photo.copy()
+    other[:, 40:] = 255 - other[:, 40:]
+    one, two = (engine.apply(pixels, look, alpha=alpha) for pixels in (photo, other))
+    assert apart(one[:, :40], two[:, :40]) == 0
+
+
+def test_the_same_photo_gives_the_same_result(engine: FastStyle, look: Look) -> None:  # noqa: F811
+    photo = picture(90, 70)
+    assert apart(engine.apply(photo, look), engine.apply(photo, look)) == 0
+
+
+def test_progress_grows_to_the_end_and_can_stop_the_work(engine: FastStyle, look: Look) -> None:  # noqa: F811
+    seen: list[float] = []
+    engine.apply(picture(100, 90), look, whole=0, tile=32, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+
+    def stop(done: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.apply(picture(100, 90), look, progress=stop)
+
+
+def test_a_photo_over_the_limit_is_styled_smaller_and_enlarged(
+    engine: FastStyle,  # noqa: F811
+    look: Look,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("minimoto.engines.style_settings.MOST_PIXELS", 5000)
+    photo = picture(200, 100)
+    styled = engine.apply(photo, look)
+    assert styled.shape == photo.shape
+    assert apart(styled, photo) > 8
+
+
+@given(st.integers(1, 65535), st.integers(1, 65535))
+def test_memory_is_bounded_for_every_picture_that_is_read(width: int, height: int) -> None:
+    if width * height > 200_000_000:
+        return
+    plan = memory_plan(width, height)
+    assert plan.bytes < 4.5 * 2**30
+    assert min(plan.size) >= 1
+    assert plan.size[0] * plan.size[1] <= MOST_PIXELS
+    if width * height <= MOST_PIXELS:
+        assert plan.size == (width, height)
+
+
+def test_24_megapixels_are_styled_at_their_own_size_below_two_and_a_half_gib() -> None:
+    plan = memory_plan(6000, 4000)
+    assert plan.size == (6000, 4000)
+    assert plan.bytes < 2.5 * 2**30
