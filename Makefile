@@ -1,10 +1,13 @@
 # make demo    a film from the example photos (or PHOTOS=folder), on an embedded AWS, with no account
 # make test    lint, types, tests: everything that must hold
 # Everything installs what it needs into .venv; nothing else is touched but Debian packages that the tests need.
+# TORCH is what pip is told to install torch with, for the tests and the benchmarks. On Linux PyPI's is built for CUDA and
+# takes gigabytes; to do without: make test TORCH="--index-url https://download.pytorch.org/whl/cpu torch"
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+TORCH  ?= torch==2.13.0
 PHOTOS ?= examples/photos
 STATE  ?= .minimoto
 OUT    ?= out
@@ -50,6 +53,7 @@ $(call STAMP,local): | $(VENV)
 
 $(call STAMP,dev): | $(VENV)
 	@echo "installing minimoto and its tools into $(VENV) (once; a minute or two)"
+	@$(BIN)/pip install -qq $(TORCH)
 	@$(BIN)/pip install -qq --editable '.[dev]'
 	@touch $@ $(call STAMP,local)
 
