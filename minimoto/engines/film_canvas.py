@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageStat
 
 Fill = str | tuple[int, int, int]
@@ -43,7 +45,7 @@ def compose(
         box: what ``crop`` shows, of the canvas's shape: (left, top, right, bottom) in ``image``; its middle if None.
     """
     if mode == "crop":
-        front = image.resize(size, Image.Resampling.LANCZOS, box=box or _centre(image.size, size), reducing_gap=3.0)
+        front = image.resize(size, Image.Resampling.LANCZOS, box=box or centre(image.size, size), reducing_gap=3.0)
     else:
         front = image.resize(contain(image.size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
     if front.size == size and front.mode == "RGB":
@@ -54,7 +56,7 @@ def compose(
     return behind
 
 
-def _centre(size: tuple[int, int], shape: tuple[int, int]) -> tuple[float, float, float, float]:
+def centre(size: tuple[int, int], shape: tuple[int, int]) -> tuple[float, float, float, float]:
     """The largest centred box of ``shape``'s proportions inside ``size``."""
     scale = min(size[0] / shape[0], size[1] / shape[1])
     # Rounding must not put an edge outside by a hair: Pillow refuses such a box.
@@ -65,20 +67,37 @@ def _centre(size: tuple[int, int], shape: tuple[int, int]) -> tuple[float, float
 
 def _backdrop(front: Image.Image, size: tuple[int, int], place: tuple[int, int]) -> Image.Image:
     """The photo covering the canvas, blurred and dimmed, with a soft shadow where ``front`` will lie, at ``place``."""
+    small = small_backdrop(front, size, place, front.size)
+    grown = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_CUBIC), np.float32)
+    return Image.fromarray(np.clip(grown + grain(size)[:, :, None], 0, 255).astype(np.uint8))
+
+
+def small_backdrop(
+    photo: Image.Image, size: tuple[int, int], place: tuple[int, int], front_size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """What lies beside ``photo`` on a canvas of ``size``, as :func:`compose` draws it: RGB 0..255, at a 16th of it.
+
+    Parameters:
+        place, front_size: where the photo will lie: its left and top corner, its (width, height).
+    """
     small = (max(1, -(-size[0] // _BACKDROP_SHRINK)), max(1, -(-size[1] // _BACKDROP_SHRINK)))
-    behind = front.resize(small, Image.Resampling.BOX, box=_centre(front.size, size))
+    behind = photo.resize(small, Image.Resampling.BOX, box=centre(photo.size, size), reducing_gap=2.0)
     behind = _on_contrast(behind) if behind.mode == "RGBA" else behind
     behind = behind.filter(ImageFilter.GaussianBlur(small[1] / 22))
     light = Image.new("L", small, round(255 * _BACKDROP_LIGHT))
-    if front.mode == "RGB":
-        left, top, width, height = (side / _BACKDROP_SHRINK for side in (*place, *front.size))
+    if photo.mode == "RGB":
+        left, top, width, height = (side / _BACKDROP_SHRINK for side in (*place, *front_size))
         ImageDraw.Draw(light).rectangle((left, top, left + width, top + height), fill=round(90 * _BACKDROP_LIGHT))
         light = light.filter(ImageFilter.GaussianBlur(1.2))
-    dimmed = np.asarray(behind, np.float32) * (np.asarray(light, np.float32)[:, :, None] / 255)
-    grown = np.asarray(cv2.resize(dimmed, size, interpolation=cv2.INTER_CUBIC), np.float32)
-    # Smooth gradients band when they are cut to 8 bits; half a level of noise hides the steps.
-    noise = np.random.default_rng(0).random((size[1], size[0], 1), np.float32)
-    return Image.fromarray(np.clip(grown + noise, 0, 255).astype(np.uint8))
+    return np.asarray(behind, np.float32) * (np.asarray(light, np.float32)[:, :, None] / np.float32(255))
+
+
+@functools.lru_cache(2)
+def grain(size: tuple[int, int]) -> NDArray[np.float32]:
+    """Noise of 0..1 to add before cutting to 8 bits: smooth gradients would show as steps without it."""
+    noise = np.random.default_rng(0).random((size[1], size[0]), np.float32)
+    noise.flags.writeable = False
+    return noise
 
 
 def _on_contrast(image: Image.Image) -> Image.Image:

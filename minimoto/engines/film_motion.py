@@ -6,6 +6,7 @@ each slide from the film's seed.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -46,14 +47,18 @@ class Path:
     end: float
     focus: tuple[float, float]
 
+    def scale(self, at: float) -> float:
+        """Canvas pixels for one frame pixel at ``at``, 0..1 of the slide's time on screen."""
+        # Equal ratios in equal times look like constant speed; equal differences would not.
+        return self.start * math.pow(self.end / self.start, eased(at))
+
     def view(self, at: float, canvas: tuple[int, int], frame: tuple[int, int]) -> View:
         """The view at ``at``, 0..1 of the slide's time on screen; never outside the canvas.
 
         Parameters:
             canvas, frame: (width, height) in pixels.
         """
-        # Equal ratios in equal times look like constant speed; equal differences would not.
-        scale = self.start * (self.end / self.start) ** eased(at)
+        scale = self.scale(at)
         left, top = (
             focus * (big - scale * small) + (scale - 1) / 2
             for focus, big, small in zip(self.focus, canvas, frame, strict=True)

@@ -7,20 +7,21 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from minimoto.core.framing import Rect, crop, kept_in_view
 from minimoto.core.timeline import Span, share, text_level
-from minimoto.engines.film_canvas import compose, contain, cover
+from minimoto.engines.film_canvas import contain, cover
 from minimoto.engines.film_captions import caption_of
 from minimoto.engines.film_clip import ClipReader, probe
 from minimoto.engines.film_faces import faces
-from minimoto.engines.film_frame import Frame, empty, from_rgb, warp
+from minimoto.engines.film_frame import Frame, empty
 from minimoto.engines.film_motion import ZOOM, path
 from minimoto.engines.film_motion import Path as Movement
+from minimoto.engines.film_paint import paint
 from minimoto.engines.film_settings import FilmSettings
 from minimoto.engines.film_title import CAPTION, Title, card
+from minimoto.engines.film_zoom import Zoom
 from minimoto.engines.photo_facts import looks_like_clip
 from minimoto.media import open_picture
 
@@ -70,7 +71,9 @@ class Draft:
         # A card made of a clip's frame has nothing to move over.
         moves = canvas is not None and canvas.shape[1] == canvas_size(settings)[0]
         path = movement(index, self.source.heads, settings) if moves else None
-        return Slide(self.photo, self.source.file, span, canvas, path, self.source.clip, self.texts)
+        zoom = Zoom(canvas, path.focus, settings.size) if canvas is not None and path is not None else None
+        still = None if zoom else canvas
+        return Slide(self.photo, self.source.file, span, still, zoom, path, self.source.clip, self.texts)
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,9 @@ class Slide:
         photo: the number of its photo or clip, from 1; 0 for a card.
         file: where that lies.
         span: when it is on screen.
-        canvas: what a photo or a card shows; None for a clip.
-        movement: over the canvas; None to hold still.
+        canvas: what a photo or a card shows that holds still; else None.
+        zoom: the same for one that moves.
+        movement: how it does.
         clip: its frames; None for a photo.
         texts: what is written over it.
     """
@@ -91,7 +95,8 @@ class Slide:
     file: Path
     span: Span
     canvas: Frame | None
-    movement: Movement | None
+    zoom: Zoom | None = None
+    movement: Movement | None = None
     clip: ClipReader | None = None
     texts: tuple[Title, ...] = ()
 
@@ -110,11 +115,10 @@ class Slide:
     def _picture(self, local: int, settings: FilmSettings, out: Frame) -> Frame:
         if self.clip is not None:
             return self.clip.frame(local, out)
+        if self.zoom is not None and self.movement is not None:
+            return self.zoom.draw(self.movement.scale(share(local, self.span.length)), out)
         assert self.canvas is not None
-        if self.movement is None:
-            return self.canvas
-        view = self.movement.view(share(local, self.span.length), canvas_size(settings), settings.size)
-        return warp(self.canvas, view.scale, view.left, view.top, out)
+        return self.canvas
 
 
 def backdrop(source: Source, settings: FilmSettings) -> Source:
@@ -179,13 +183,13 @@ def read_photo(file: Path, settings: FilmSettings) -> Source:
             head.moved(-cut.left, -cut.top).scaled(size[0] / cut.width, size[1] / cut.height) for head in heads
         )
         box = (cut.left, cut.top, cut.right, cut.bottom)
-        return Source(file, from_rgb(np.asarray(compose(image, size, "crop", "black", box))), placed)
+        return Source(file, paint(image, size, "crop", "black", box), placed)
     # Heads that no crop would hold are worth more than a filled frame: then all of the photo is shown.
     across, down = contain(image.size, size)
     left, top = (size[0] - across) // 2, (size[1] - down) // 2
     placed = tuple(head.scaled(across / image.width, down / image.height).moved(left, top) for head in heads)
     fill = "black" if settings.fill == "black" else "blur"
-    return Source(file, from_rgb(np.asarray(compose(image, size, "pad", fill))), placed)
+    return Source(file, paint(image, size, "pad", fill), placed)
 
 
 def _heads(image: Image.Image, settings: FilmSettings) -> tuple[Rect, ...]:
