@@ -11,37 +11,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from minimoto.engines.runtime import CONVERTED, Network, Spec, load
+from minimoto.engines import style_network
+from minimoto.engines.runtime import CONVERTED, Network, Spec, load_spec
 from minimoto.engines.runtime_device import Device
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-_STYLE = "minimoto.engines.style_net"
 _UPSCALE = "minimoto.engines.upscale_net:build_upscale"
-
-
-def _style() -> tuple[Spec, ...]:
-    file = WEIGHTS / "style.safetensors"
-    features, vector = (1, 48, None, None), (1, 192)
-    return (
-        Spec("style.style_encoder", f"{_STYLE}:build_style_encoder", file, {"style": (1, 3, 256, 256)}),
-        Spec("style.encoder", f"{_STYLE}:build_encoder", file, {"photo": (1, 3, None, None)}),
-        Spec("style.trunk", f"{_STYLE}:build_trunk", file, {"features": features, "style": vector}),
-        Spec(
-            "style.decoder",
-            f"{_STYLE}:build_decoder",
-            file,
-            {"features": features, "photo": (1, 3, None, None), "style": vector},
-            # The photo is four times the size of its features.
-            {"features": (1, 48, 16, 16), "photo": (1, 3, 64, 64)},
-        ),
-    )
-
 
 SHIPPED = {
     spec.name: spec
     for spec in (
-        *_style(),
+        *style_network.specs(WEIGHTS / "style.safetensors").values(),
         *(
             Spec(
                 f"upscale{n}",
@@ -64,8 +45,7 @@ def load_shipped(name: str, device: Device | None = None) -> Network:
         KeyError: no such network is shipped.
         ConfigError: a library that is needed is not installed.
     """
-    spec = SHIPPED[name]
-    return load(spec.name, spec.build, spec.weights, spec.inputs, device, example=spec.example)
+    return load_spec(SHIPPED[name], device)
 
 
 def main(names: Sequence[str] = ()) -> int:

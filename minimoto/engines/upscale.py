@@ -1,0 +1,229 @@
+"""Enlarges photos: tile by tile, in memory that does not grow with them but for the result.
+
+The compact network enlarges luma; colours are enlarged bicubically and carry its detail, as eyes and every measure of
+the field have it. Published networks take RGB. Transparency is enlarged apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from minimoto.core.tiles import Tile, tiles
+from minimoto.engines.published import UPSCALERS, denoise_weights
+from minimoto.engines.registry import model_path
+from minimoto.engines.runtime import load
+from minimoto.engines.runtime_shipped import load_shipped
+from minimoto.engines.upscale_denoise import REACH, denoised, noise_of
+from minimoto.engines.upscale_settings import COMPACT, UpscaleSettings, cut, scale_of
+
+if TYPE_CHECKING:
+    from minimoto.engines.runtime import Device, Network
+
+Pixels = NDArray[Any]
+Floats = NDArray[np.float32]
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""ITU-R BT.601-7, section 2.5.1; what every published PSNR-Y is measured in."""
+FILL_REACH = 8
+"""Pixels over which the colours of visible pixels are spread below transparent ones."""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A tile's pixels on their way: ``(h, w)`` or ``(h, w, 3)``, 0..1, and its transparency."""
+
+    tile: Tile
+    colours: Floats
+    alpha: Floats | None
+
+
+class Upscaler:
+    """A network ready to enlarge any number of photos.
+
+    Parameters:
+        device: where it runs; default: the fastest there is.
+
+    Raises:
+        ModelMissing: the model's weights are not here; the message says how to bring them.
+        ConfigError: a library that is needed is not installed.
+    """
+
+    def __init__(self, settings: UpscaleSettings, device: Device | None = None) -> None:
+        self._settings = settings
+        self._network = _network(settings, device)
+        self._by_luma = settings.model == COMPACT
+        self._scale = scale_of(settings.model, settings.factor)
+        self._multiple = cut(settings).multiple
+
+    def enlarge(self, pixels: Pixels, progress: Callable[[float], None] = lambda _: None) -> Pixels:
+        """The whole result at once; see :meth:`strips`."""
+        return np.concatenate([rows for _, rows in self.strips(pixels, progress)])
+
+    def strips(
+        self, pixels: Pixels, progress: Callable[[float], None] = lambda _: None
+    ) -> Iterator[tuple[int, Pixels]]:
+        """The enlarged photo from its top, as (first row, rows), in the kind of ``pixels``.
+
+        Parameters:
+            pixels: ``(h, w)``, ``(h, w, 3)`` RGB or ``(h, w, 4)`` RGBA (not premultiplied), uint8 or uint16.
+            progress: called with 0..1 after each tile.
+        """
+        height, width = pixels.shape[:2]
+        sides = cut(self._settings)
+        strength = self._strength(pixels)
+        reach = sides.overlap + (REACH if strength else 0) + (FILL_REACH if _channels(pixels) == 4 else 0)
+        todo = tiles(width, height, sides.tile, reach, sides.multiple)
+        factor, count = self._settings.factor, 0
+        for top, row in groupby(todo, key=lambda tile: tile.write.top):
+            group = list(row)
+            rows = group[0].write.height * factor
+            strip = np.empty((rows, width * factor, *pixels.shape[2:]), pixels.dtype)
+            for batch in _batches(group, self._settings.batch):
+                pieces = [_piece(pixels, tile, strength) for tile in batch]
+                for piece, done in zip(pieces, self._run(pieces), strict=True):
+                    left, right = (edge * factor for edge in (piece.tile.write.left, piece.tile.write.right))
+                    strip[:, left:right] = _stored(done, pixels.dtype)
+                    count += 1
+                    progress(count / len(todo))
+            yield top * factor, strip
+
+    def _strength(self, pixels: Pixels) -> float:
+        """How strong the noise is that is taken away before the network, 0..1 of the range."""
+        own = self._settings.model != COMPACT and UPSCALERS[self._settings.model].denoises
+        share = 0.0 if own else self._settings.denoise or 0.0
+        return share * noise_of(pixels) if share else 0.0
+
+    def _run(self, pieces: list[_Piece]) -> Iterator[Floats]:
+        """What each piece writes, enlarged, 0..1, with its transparency as the last channel."""
+        given = np.stack([self._input(piece.colours) for piece in pieces])
+        for piece, enlarged in zip(pieces, self._ensemble(_to_multiple(given, self._multiple)), strict=True):
+            colours = self._coloured(piece.colours, enlarged)
+            if piece.alpha is not None:
+                alpha = _bicubic(piece.alpha, self._settings.factor)
+                colours = np.dstack([colours, alpha])
+            yield _written(colours, piece.tile, self._settings.factor)
+
+    def _input(self, colours: Floats) -> Floats:
+        """``(1, h, w)`` luma or ``(3, h, w)`` RGB for the network."""
+        if self._by_luma:
+            return (colours if colours.ndim == 2 else colours @ LUMA)[None]
+        rgb = colours if colours.ndim == 3 else np.dstack([colours] * 3)
+        return np.ascontiguousarray(rgb.transpose(2, 0, 1))
+
+    def _ensemble(self, given: Floats) -> Floats:
+        """The mean of the network's results for the photo mirrored and turned (Timofte et al. 2016, section 3.3)."""
+        total: Floats | None = None
+        for number in range(self._settings.ensemble):
+            result = _turned_back(self._network(_turned(given, number))[0], number)
+            total = result if total is None else total + result
+        assert total is not None
+        return total if self._settings.ensemble == 1 else total / np.float32(self._settings.ensemble)
+
+    def _coloured(self, colours: Floats, enlarged: Floats) -> Floats:
+        """The network's result, ``(c, H, W)``, as a picture of the factor's size in the kind of ``colours``."""
+        factor = self._settings.factor
+        if self._by_luma:
+            luma: Floats = enlarged[0]
+            if colours.ndim == 2:
+                return luma
+            spread = _bicubic(colours, factor)
+            # The same amount added to R, G and B changes luma alone.
+            return np.asarray(spread + (luma - spread @ LUMA)[..., None])
+        height, width = colours.shape[:2]
+        inside = enlarged[:, : height * self._scale, : width * self._scale]
+        picture = inside.transpose(1, 2, 0) if colours.ndim == 3 else inside.mean(axis=0)
+        size = (width * factor, height * factor)
+        if picture.shape[1::-1] == size:
+            return picture
+        return np.asarray(cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _network(settings: UpscaleSettings, device: Device | None) -> Network:
+    if settings.model == COMPACT:
+        name = f"upscale{settings.factor}"
+        model_path(name)
+        return load_shipped(name, device)
+    published = UPSCALERS[settings.model]
+    own = published.denoises and settings.denoise is not None
+    weights = denoise_weights(settings.denoise or 0.0) if own else model_path(settings.model)
+    side = 16 * published.multiple
+    build, inputs = f"minimoto.engines.{published.builder}", {"photo": (None, 3, None, None)}
+    return load(published.model, build, weights, inputs, device, example={"photo": (1, 3, side, side)})
+
+
+def _batches(row: list[Tile], size: int) -> Iterator[list[Tile]]:
+    """Neighbours whose tiles are of one shape, ``size`` of them at most."""
+    for _, alike in groupby(row, key=lambda tile: (tile.read.width, tile.read.height)):
+        group = list(alike)
+        yield from (group[first : first + size] for first in range(0, len(group), size))
+
+
+def _channels(pixels: Pixels) -> int:
+    return 1 if pixels.ndim == 2 else int(pixels.shape[2])
+
+
+def _piece(pixels: Pixels, tile: Tile, strength: float) -> _Piece:
+    read = tile.read
+    part = pixels[read.top : read.bottom, read.left : read.right]
+    white = np.float32(1 / np.iinfo(part.dtype).max)
+    colours = part[..., :3] if _channels(part) == 4 else part
+    alpha = part[..., 3] * white if _channels(part) == 4 else None
+    colours = (denoised(colours, strength) if strength else colours) * white
+    return _Piece(tile, colours if alpha is None else filled(colours, alpha), alpha)
+
+
+def filled(colours: Floats, alpha: Floats) -> Floats:
+    """Colours whose invisible pixels have those of their visible neighbours, so that none of what is hidden (black, as
+    a rule) shows as a fringe once both are enlarged."""
+    hidden = alpha <= 0
+    if not hidden.any():
+        return colours
+    result = colours.copy()
+    for reach in (FILL_REACH, 2):
+        size = (2 * reach + 1, 2 * reach + 1)
+        cover = cv2.blur(alpha, size, borderType=cv2.BORDER_REPLICATE)
+        spread = cv2.blur(colours * alpha[..., None], size, borderType=cv2.BORDER_REPLICATE)
+        near = hidden & (cover > 1e-4)
+        result[near] = spread[near] / cover[near][:, None]
+    return result
+
+
+def _bicubic(picture: Floats, factor: int) -> Floats:
+    size = (picture.shape[1] * factor, picture.shape[0] * factor)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def _to_multiple(given: Floats, multiple: int) -> Floats:
+    """``(n, c, h, w)`` with its last rows and columns repeated until both sides are multiples."""
+    below, right = -given.shape[2] % multiple, -given.shape[3] % multiple
+    return np.pad(given, ((0, 0), (0, 0), (0, below), (0, right)), "edge") if below or right else given
+
+
+def _turned(given: Floats, number: int) -> Floats:
+    """``(n, c, h, w)`` mirrored and turned in one of eight ways."""
+    picture = given[..., ::-1] if number & 1 else given
+    picture = picture[..., ::-1, :] if number & 2 else picture
+    return np.ascontiguousarray(picture.swapaxes(-1, -2) if number & 4 else picture)
+
+
+def _turned_back(result: Floats, number: int) -> Floats:
+    picture = result.swapaxes(-1, -2) if number & 4 else result
+    picture = picture[..., ::-1, :] if number & 2 else picture
+    return picture[..., ::-1] if number & 1 else picture
+
+
+def _written(picture: Floats, tile: Tile, factor: int) -> Floats:
+    top, left = (tile.write.top - tile.read.top) * factor, (tile.write.left - tile.read.left) * factor
+    return picture[top : top + tile.write.height * factor, left : left + tile.write.width * factor]
+
+
+def _stored(picture: Floats, kind: Any) -> Pixels:
+    white = np.iinfo(kind).max
+    return np.asarray(np.clip(np.rint(picture * np.float32(white)), 0, white).astype(kind))

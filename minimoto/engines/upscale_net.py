@@ -1,0 +1,70 @@
+"""The compact network that enlarges luma by 2, 3 or 4, and how its weights are read.
+
+A plain stack of 3x3 convolutions at the resolution of the input, a sub-pixel shuffle at the end (ESPCN, Shi et al.
+2016) and a linear 5x5 path beside it that starts as bicubic interpolation, so that the stack learns what bicubic
+misses. While it is trained, each kernel is the sum of several smaller ones (ECBSR, Zhang et al. 2021), summed as
+weights rather than as pictures; what is shipped is one kernel a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from minimoto.engines.published import load_weights
+
+CHANNELS = 32
+LAYERS = 10
+LINEAR_TAPS = 5
+
+
+def margin(layers: int = LAYERS) -> int:
+    """How many input pixels away from a pixel still change its enlargement."""
+    return layers + 2
+
+
+class UpscaleNet(nn.Module):
+    """Enlarges luma ``(N, 1, h, w)``, 0..1, float32, to ``(N, 1, factor * h, factor * w)``; not clipped.
+
+    Parameters:
+        factor: 2, 3 or 4.
+        layers: convolutions between the first and the last.
+    """
+
+    def __init__(self, factor: int, channels: int = CHANNELS, layers: int = LAYERS) -> None:
+        super().__init__()
+        self.linear = nn.Conv2d(1, factor * factor, LINEAR_TAPS, padding=LINEAR_TAPS // 2, padding_mode="replicate")
+        self.first = nn.Conv2d(1, channels, 3, padding=1)
+        self.body = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(layers))
+        self.head = nn.Conv2d(channels, factor * factor, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(factor)
+
+    def forward(self, luma: Tensor) -> Tensor:
+        """The enlarged luma."""
+        features = torch.relu(self.first(luma))
+        for layer in self.body:
+            features = torch.relu(layer(features))
+        enlarged: Tensor = self.shuffle(self.head(features) + self.linear(luma))
+        return enlarged
+
+
+def build_upscale(factor: int) -> Callable[[Path], nn.Module]:
+    """What builds the network of ``factor`` from a safetensors file.
+
+    Raises:
+        ModelMissing: (from what is returned) the file is another network's.
+    """
+
+    def build(path: Path) -> nn.Module:
+        def make() -> nn.Module:
+            shapes = {name: value.shape for name, value in load_file(path).items()}
+            layers = sum(name.startswith("body.") and name.endswith(".weight") for name in shapes)
+            return UpscaleNet(factor, shapes["first.weight"][0], layers)
+
+        return load_weights(make, path)
+
+    return build
