@@ -64,9 +64,14 @@ def glance(path: Path, fitted: Callable[[tuple[int, int]], tuple[int, int]]) -> 
             image = picture.decode((256, 256), keep_profile=True).convert("RGB")
     except UnreadablePicture:
         return None
-    pixels = np.asarray(image)
+    return glance_at(np.asarray(image), size)
+
+
+def glance_at(pixels: Pixels, size: tuple[int, int] | None = None) -> Glance:
+    """The same at a frame that is decoded already; ``size``: (width, height) that it is styled at, default its own."""
     small = cv2.resize(pixels, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
-    return Glance(size, np.asarray(small, np.float32) / np.float32(255), colour.statistics(pixels))
+    thumbnail = np.asarray(small, np.float32) / np.float32(255)
+    return Glance(size or (pixels.shape[1], pixels.shape[0]), thumbnail, colour.statistics(pixels))
 
 
 def scenes(glances: Sequence[Glance | None]) -> list[int]:

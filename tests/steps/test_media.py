@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from minimoto.errors import ConfigError, UnreadablePicture
-from minimoto.media import Limits, ffmpeg_path, open_picture, taken_at
+from minimoto.media import Limits, ffmpeg_path, from_srgb, open_picture, taken_at
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -248,3 +248,15 @@ def test_a_system_ffmpeg_without_x264_is_passed_over(tmp_path: Path, monkeypatch
     monkeypatch.delenv("MINIMOTO_FFMPEG", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert ffmpeg_path() != str(poor)
+
+
+@pytest.mark.parametrize("profile", [b"no profile", b""], ids=["damaged", "empty"])
+def test_colours_stay_where_a_profile_cannot_be_used(profile: bytes) -> None:
+    image = Image.new("RGB", (4, 4), (200, 100, 50))
+    assert from_srgb(image, profile) is image
+
+
+def test_colours_stay_where_the_profile_is_srgb_or_of_another_kind() -> None:
+    image = Image.new("RGB", (4, 4), (200, 100, 50))
+    for space in ("sRGB", "LAB", "XYZ"):
+        assert from_srgb(image, ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()) is image
