@@ -70,33 +70,28 @@ def around(rects: Sequence[Rect]) -> Rect | None:
     )
 
 
-def crop(size: tuple[float, float], shape: tuple[float, float], keep: Sequence[Rect]) -> Rect | None:
-    """The largest part of a picture that has another shape and holds all of ``keep``, as centred as that allows.
+def crop(size: tuple[float, float], shape: tuple[float, float], keep: Sequence[Rect]) -> Rect:
+    """The largest part of a picture that has another shape, as centred as what it must show allows.
+
+    Where no part of that shape holds all of ``keep``, the part is as much wider, or higher, as it must be.
 
     Parameters:
         size: (width, height) of the picture.
         shape: the proportions wanted, (width, height).
-        keep: parts of the picture.
-
-    Returns:
-        None if no such part holds them all.
+        keep: parts of the picture that must be seen.
     """
     scale = min(size[0] / shape[0], size[1] / shape[1])
-    width, height = min(size[0], shape[0] * scale), min(size[1], shape[1] * scale)
     whole = around(keep) or Rect(size[0] / 2, size[1] / 2, size[0] / 2, size[1] / 2)
+    width = min(size[0], max(shape[0] * scale, whole.width))
+    height = min(size[1], max(shape[1] * scale, whole.height))
     left = _slid(whole.left, whole.right, width, size[0])
     top = _slid(whole.top, whole.bottom, height, size[1])
-    if left is None or top is None:
-        return None
     return Rect(left, top, min(size[0], left + width), min(size[1], top + height))
 
 
-def _slid(low: float, high: float, length: float, room: float) -> float | None:
-    """Where a window of ``length`` within 0..``room`` begins that shows ``low`` to ``high``, as near to the middle of
-    both as it can."""
-    if high - low > length + 1e-9 * room:
-        return None
-    # The middle of the picture, unless that would cut: a face at the side belongs to its surroundings.
+def _slid(low: float, high: float, length: float, room: float) -> float:
+    """Where a window of ``length`` within 0..``room`` begins that shows ``low`` to ``high``, as near to the middle as
+    it can: what must be seen at the side belongs to its surroundings."""
     begin = min(max((room - length) / 2, high - length), low)
     return min(max(begin, 0.0), room - length)
 

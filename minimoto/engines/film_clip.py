@@ -29,6 +29,9 @@ _SHOWN = re.compile(r"showinfo.* sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(\w)")
 _COLOUR = re.compile(r"color_range:(\S+) color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)")
 _HDR = ("arib-std-b67", "smpte2084")
 
+# What ffmpeg writes where a packet does not say when it is shown, as in MPEG program streams.
+_NO_TIME = -(2**63)
+
 # ITU-R BT.2408-7, section 2: the white of a page is at 203 cd/m².
 _WHITE = 203
 _SHRINK = 16
@@ -90,11 +93,14 @@ def probe(path: Path, most: Fraction) -> Clip:
 def _duration(packets: str) -> Fraction:
     """Seconds from the first picture's time to the end of the last one's, as the packets say (framecrc's lines)."""
     base = re.search(r"#tb 0: (\d+)/(\d+)", packets)
-    times = [(int(pts), int(length)) for pts, length in re.findall(r"^0,\s*-?\d+,\s*(-?\d+),\s*(\d+),", packets, re.M)]
+    times = []
+    for decoded, shown, length in re.findall(r"^0,\s*(-?\d+),\s*(-?\d+),\s*(\d+),", packets, re.M):
+        start = int(shown) if int(shown) != _NO_TIME else int(decoded)
+        times.append((start, start + int(length)))
     if base is None or not times or not int(base[2]):
         return Fraction(0)
-    ends = max(pts + length for pts, length in times)
-    return (ends - max(0, min(pts for pts, _ in times))) * Fraction(int(base[1]), int(base[2]))
+    begin, end = max(0, min(start for start, _ in times)), max(end for _, end in times)
+    return (end - begin) * Fraction(int(base[1]), int(base[2]))
 
 
 def _matrix(space: str, height: int) -> Literal["bt601", "bt709", "bt2020"]:
@@ -138,7 +144,8 @@ def graph(clip: Clip, size: tuple[int, int], fps: Fraction, beside: Beside) -> s
         return f"{upright},pad={size[0]}:{size[1]}:{left}:{top}"
     small = [max(2, side // _SHRINK // 2 * 2) for side in size]
     behind = (
-        f"scale={small[0]}:{small[1]}:force_original_aspect_ratio=increase:flags=area,crop={small[0]}:{small[1]},"
+        f"scale={small[0]}:{small[1]}:force_original_aspect_ratio=increase:flags=area,"
+        f"format=yuv444p,crop={small[0]}:{small[1]},"
         f"gblur=sigma={small[1] / 22:.3f},lutyuv=y='16+(val-16)*0.6':u='128+(val-128)*0.6':v='128+(val-128)*0.6',"
         f"scale={size[0]}:{size[1]}:flags=bicubic"
     )

@@ -177,19 +177,27 @@ def read_photo(file: Path, settings: FilmSettings) -> Source:
     with open_picture(file) as picture:
         image = picture.decode((cover if crops else contain)(picture.size, size))
     heads = _heads(image, settings)
-    cut = crop(image.size, size, heads) if crops else None
-    if cut is not None:
-        placed = tuple(
-            head.moved(-cut.left, -cut.top).scaled(size[0] / cut.width, size[1] / cut.height) for head in heads
-        )
+    cut = crop(image.size, size, heads) if crops else Rect(0, 0, *image.size)
+    placed = tuple(head.moved(-cut.left, -cut.top) for head in heads)
+    if crops and abs(cut.width * size[1] - cut.height * size[0]) < 1e-6 * cut.width * size[1]:
         box = (cut.left, cut.top, cut.right, cut.bottom)
-        return Source(file, paint(image, size, "crop", "black", box), placed)
-    # Heads that no crop would hold are worth more than a filled frame: then all of the photo is shown.
-    across, down = contain(image.size, size)
-    left, top = (size[0] - across) // 2, (size[1] - down) // 2
-    placed = tuple(head.scaled(across / image.width, down / image.height).moved(left, top) for head in heads)
+        frame = paint(image, size, "crop", "black", box)
+        return Source(file, frame, _scaled(placed, cut, size, (0, 0)))
+    if crops:
+        # Heads that no crop would hold are worth more than a filled frame.
+        cut = Rect(math.floor(cut.left), math.floor(cut.top), math.ceil(cut.right), math.ceil(cut.bottom))
+        image = image.crop((int(cut.left), int(cut.top), int(cut.right), int(cut.bottom)))
+    front = contain(image.size, size)
     fill = "black" if settings.fill == "black" else "blur"
-    return Source(file, paint(image, size, "pad", fill), placed)
+    frame = paint(image, size, "pad", fill)
+    corner = ((size[0] - front[0]) // 2, (size[1] - front[1]) // 2)
+    return Source(file, frame, _scaled(placed, cut, front, corner))
+
+
+def _scaled(heads: tuple[Rect, ...], part: Rect, size: tuple[int, int], corner: tuple[int, int]) -> tuple[Rect, ...]:
+    """Heads within a part of a photo, where that part lies at ``corner`` of a canvas with ``size``."""
+    x, y = size[0] / part.width, size[1] / part.height
+    return tuple(head.scaled(x, y).moved(*corner) for head in heads)
 
 
 def _heads(image: Image.Image, settings: FilmSettings) -> tuple[Rect, ...]:
