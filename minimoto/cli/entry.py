@@ -25,6 +25,7 @@ COMMANDS = {
     "service": ("minimoto.cli.service", "work on tasks (started by cron on the nodes)"),
     "cleanup": ("minimoto.cli.cleanup", "delete a deployment"),
     "models": ("minimoto.cli.models", "the networks' weights: list, fetch, verify"),
+    "styles": ("minimoto.cli.styles", "the style pictures that come with minimoto"),
     "local": ("minimoto.cli.local", "the embedded AWS of this computer"),
     "completion": ("minimoto.cli.completion", "print shell completion"),
 }
