@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from minimoto.engines.runtime_graph import Graph
 
-__all__ = ["ENOUGH", "Device", "Network", "Spec", "cache_dir", "choose_device", "load", "threads"]
+__all__ = ["ENOUGH", "Device", "Network", "Spec", "cache_dir", "choose_device", "load", "load_spec", "threads"]
 
 log = logging.getLogger("minimoto.runtime")
 
@@ -79,15 +79,19 @@ def load(
     Raises:
         ConfigError: a library that is needed is not installed.
     """
+    return load_spec(Spec(name, build, weights, inputs, example), device)
+
+
+def load_spec(spec: Spec, device: Device | None = None) -> Network:
+    """:func:`load` of what ``spec`` says."""
     device = device or choose_device()
-    spec = Spec(name, build, weights, inputs, example)
     if device.backend == "openvino":
         network = _from_cache(spec, device)
         if network is not None:
             return network
     from minimoto.engines.runtime_torch import TorchNetwork
 
-    return TorchNetwork(name, spec.module(), device, spec.probe(), ENOUGH)
+    return TorchNetwork(spec.name, spec.module(), device, spec.probe(), ENOUGH)
 
 
 def _from_cache(spec: Spec, device: Device) -> Network | None:

@@ -70,12 +70,26 @@ class Networks:
 
     def __getitem__(self, part: str) -> runtime.Network:
         if part not in self._loaded:
-            build, inputs = _PARTS[part]
-            example = {name: _example(name, shape) for name, shape in inputs.items()}
-            self._loaded[part] = runtime.load(
-                f"style.{part}", f"minimoto.engines.{build}", self.weights, inputs, self.device, example=example
-            )
+            self._loaded[part] = runtime.load_spec(specs(self.weights)[part], self.device)
         return self._loaded[part]
+
+
+def specs(weights: Path) -> dict[str, runtime.Spec]:
+    """The parts of the network, by name.
+
+    Parameters:
+        weights: the safetensors file.
+    """
+    return {
+        part: runtime.Spec(
+            f"style.{part}",
+            f"minimoto.engines.{build}",
+            weights,
+            inputs,
+            {name: _example(name, shape) for name, shape in inputs.items()},
+        )
+        for part, (build, inputs) in _PARTS.items()
+    }
 
 
 def _example(name: str, shape: Shape) -> tuple[int, ...]:
