@@ -198,6 +198,9 @@ class Sandbox:
                 alive = time.monotonic()
                 if "progress" in document:
                     progress(document["progress"], document["note"])
+                elif "log" in document:
+                    say = self._log.warning if document["log"] == "warning" else self._log.info
+                    say("step says", text=document["text"])
                 elif "ready" not in document:
                     return _answer(document)
             now = time.monotonic()

@@ -1,8 +1,8 @@
 """The child process in which steps run: JSON lines in, JSON lines out. Started by :mod:`minimoto.sandbox`.
 
 A request: ``{"step", "params", "inputs", "attachments", "out", "name", "first"}``. Answers: ``{"ready": true}`` once;
-then for each request any number of ``{"progress", "note"}`` and one ``{"outputs", "skipped"}`` or
-``{"failed", "retry"}``. Models stay loaded between requests.
+then for each request any number of ``{"progress", "note"}`` and of ``{"log", "text"}``, for the service's log, and one
+``{"outputs", "skipped"}`` or ``{"failed", "retry"}``. Models stay loaded between requests.
 
 What a step prints goes to standard error, and what it starts reads nothing: the pipes of the protocol are moved away
 before any step is imported. However the service dies, this process dies with it, and all that it started.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import json
+import logging
 import os
 import resource
 import signal
@@ -50,6 +51,7 @@ def main(steps: Mapping[str, Step] | None = None) -> int:
 
         steps = STEPS
     channel = Channel(answers)
+    _log_to(channel)
     channel.say({"ready": True})
     for line in requests:
         channel.say(answer(json.loads(line), steps, channel))
@@ -116,6 +118,25 @@ class Channel:
         if now - self._last >= PROGRESS_EVERY:
             self._last = now
             self.say({"progress": min(1.0, max(0.0, float(progress.done))), "note": str(progress.note)[:200]})
+
+
+class _ToChannel(logging.Handler):
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(logging.INFO)
+        self._channel = channel
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Says one record, which an engine logged."""
+        level = "warning" if record.levelno >= logging.WARNING else "info"
+        self._channel.say({"log": level, "text": record.getMessage()[:500]})
+
+
+def _log_to(channel: Channel) -> None:
+    """Sends what the engines log, such as which device they chose, to the service's log."""
+    log = logging.getLogger("minimoto")
+    log.setLevel(logging.INFO)
+    log.addHandler(_ToChannel(channel))
+    log.propagate = False
 
 
 def answer(request: Mapping[str, Any], steps: Mapping[str, Step], channel: Channel) -> dict[str, Any]:

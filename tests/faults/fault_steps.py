@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -52,6 +53,13 @@ def _work_on(context: Context, params: Mapping[str, str]) -> StepResult:
     while time.monotonic() < until:
         context.progress(Progress(0.5, "working"))
         time.sleep(0.05)
+    return copy(context)
+
+
+def _log(context: Context, params: Mapping[str, str]) -> StepResult:
+    logging.getLogger("minimoto.test").info("computing on an abacus")
+    logging.getLogger("minimoto.test").warning("a bead is missing")
+    logging.getLogger("another").warning("not ours")
     return copy(context)
 
 
@@ -130,6 +138,7 @@ _HOW = {
     "hang": _hang,
     "work": _work_on,
     "crash": _crash,
+    "log": _log,
     "leave": _leave,
     "hog": _hog,
     "hog-elsewhere": _hog_elsewhere,

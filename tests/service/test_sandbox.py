@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -152,6 +153,20 @@ def test_progress_is_heard(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.run(request, LIMITS, lambda: None, lambda done, note: heard.append((done, note)))
     assert (0.5, "working") in heard
     assert 2 <= len(heard) <= 5
+
+
+def test_what_an_engine_logs_is_in_the_services_log(tmp_path: Path) -> None:
+    for name in ("out", "tmp"):
+        (tmp_path / "work" / name).mkdir(parents=True)
+    said = io.StringIO()
+    box = Sandbox(tmp_path / "work" / "tmp", open_log(stream=said), module="fault_steps")
+    ask(box, tmp_path, "faulty", how="log")
+    box.close()
+    lines = [json.loads(line) for line in said.getvalue().splitlines()]
+    assert [(line["level"], line["text"]) for line in lines if line["message"] == "step says"] == [
+        ("info", "computing on an abacus"),
+        ("warning", "a bead is missing"),
+    ]
 
 
 def test_emptying_takes_whatever_is_there(tmp_path: Path) -> None:
