@@ -13,6 +13,7 @@ ROLE            client, watchdog or service
 --enable        only let cron start the role's program (a node's first boot does)
 --config FILE   put this configure.ini into /etc/minimoto
 --extra NAME    install an extra too, such as gpu (service only); may be given again
+--models DIR    put the fetched models of this folder beside the program (service only)
 --source DIR    the program's folder (default: the one this script lies in)
 --prefix DIR    install below DIR instead of /
 --no-system     leave packages, users and the running system alone
@@ -33,6 +34,7 @@ config_file=
 prefix=
 system=yes
 extras=()
+models=
 source=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
 parse() {
@@ -42,11 +44,12 @@ parse() {
             --check) mode=check ;;
             --enable) mode=enable ;;
             --no-system) system=no ;;
-            --config | --extra | --source | --prefix)
+            --config | --extra | --models | --source | --prefix)
                 (($# > 1)) || die "$1 needs a value"
                 case $1 in
                     --config) config_file=$2 ;;
                     --extra) extras+=("$2") ;;
+                    --models) models=$(cd -- "$2" && pwd) ;;
                     --source) source=$(cd -- "$2" && pwd) ;;
                     --prefix) prefix=$(mkdir -p -- "$2" && cd -- "$2" && pwd) ;;
                 esac
@@ -69,6 +72,9 @@ parse() {
     }
     if ((${#extras[@]})) && [[ $role != service ]]; then
         die "--extra is for the role service only"
+    fi
+    if [[ -n $models && $role != service ]]; then
+        die "--models is for the role service only"
     fi
 }
 
@@ -293,6 +299,16 @@ configuration() {
     fi
 }
 
+# Fetched and checked by whoever runs setup; the check of the models below reads every byte of them again.
+models() {
+    local file put=()
+    for file in "$models"/*.safetensors "$models"/*.json; do
+        [[ -f $file ]] || continue
+        if place 0644 "$file" "$home/models/$(basename -- "$file")"; then put+=("$(basename -- "$file")"); fi
+    done
+    if ((${#put[@]})); then changed "put ${put[*]}"; else unchanged; fi
+}
+
 has_cron() { [[ $role != client ]]; }
 
 # The role's cron file, with this installation's paths.
@@ -353,6 +369,7 @@ install_everything() {
     for name in folders program environment shortcut log-rotation configuration enable; do
         run "$name"
     done
+    [[ -z $models ]] || run models
     step=verify
     verify
     if ((changes)); then

@@ -76,6 +76,9 @@ class Config:
         "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id",
         "SSM public parameter that names the base image",
     )
+    models: tuple[str, ...] = _s(
+        "AMI", "models", (), "published models that setup brings and bakes into the image, comma-separated"
+    )
 
     policy: str = _s("FLEET", "policy", "target", "target or classic")
     min_nodes: int = _s("FLEET", "min_nodes", 1, "service machines at least")

@@ -8,7 +8,7 @@ import re
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,7 @@ def install_role(
     clock: Clock,
     *,
     settings: str | None = None,
+    models: Sequence[Path] = (),
     options: tuple[str, ...] = (),
     root: bool = True,
 ) -> tuple[StepReport, ...]:
@@ -68,6 +69,7 @@ def install_role(
     Parameters:
         source_tree: the project's folder, such as :func:`find_source_tree` gives.
         settings: text of ``configure.ini`` for the machine; ``None`` where user data brings it.
+        models: files of fetched models, which the machine gets as they are.
         options: more arguments of ``minimoto_install.sh``.
         root: whether the script runs as root (through sudo, unless the login is root).
 
@@ -89,11 +91,13 @@ def install_role(
     with _folder(machine) as there:
         with timed("send"):
             _send(machine, there, source_tree, settings)
+            _send_models(machine, there, models)
         script = [f"{there}/source/minimoto_install.sh", role, *options]
         command = [*(_sudo(machine) if root else []), "bash", *script]
         with timed("install"):
             configured = [] if settings is None else ["--config", f"{there}/configure.ini"]
-            done = _script(machine, [*command, *configured], f"installing {role}")
+            brought = ["--models", f"{there}/models"] if models else []
+            done = _script(machine, [*command, *configured, *brought], f"installing {role}")
     pieces = _pieces(done)
     if not pieces:
         raise InstallFailed(f"{machine.name}: installing {role}: the script ended well, but looked at no piece")
@@ -189,6 +193,14 @@ def _send(machine: Machine, there: str, source_tree: Path, settings: str | None)
             machine.put(configuration, f"{there}/{configuration.name}", step="sending the settings", mode=0o600)
     for command in (["mkdir", f"{there}/source"], ["tar", "-xzf", f"{there}/source.tar.gz", "-C", f"{there}/source"]):
         machine.run(command, step="unpacking the program", timeout=SHORT_SECONDS)
+
+
+def _send_models(machine: Machine, there: str, models: Sequence[Path]) -> None:
+    if not models:
+        return
+    machine.run(["mkdir", f"{there}/models"], step="making a folder for the models", timeout=SHORT_SECONDS)
+    for path in models:
+        machine.put(path, f"{there}/models/{path.name}", step=f"sending the model {path.name}")
 
 
 def _sudo(machine: Machine) -> list[str]:

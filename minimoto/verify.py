@@ -142,6 +142,31 @@ def check_torch(_: Installation) -> str:
     return f"torch {torch.__version__} on {device}"
 
 
+def check_models(it: Installation) -> str:
+    """The shipped networks and the baked ones have the bytes they should have, and none that is wanted is missing."""
+    from minimoto.engines.registry import MODELS, check, state
+
+    damaged = [name for name, model in MODELS.items() if model.shipped and state(name) == "wrong"]
+    if damaged:
+        raise CheckFailed(f"the shipped models {', '.join(damaged)} have other bytes than they should have")
+    folder = it.prefix / "opt/minimoto/models"
+    baked = {path.stem for path in folder.glob("*.safetensors")}
+    for name in sorted(baked):
+        check(name, folder)
+    missing = sorted(set(_wanted_models(it)) - baked)
+    if missing:
+        raise CheckFailed(f"{folder} lacks {', '.join(missing)}, which [AMI] models names")
+    return f"baked: {', '.join(sorted(baked)) or 'none'}"
+
+
+def _wanted_models(it: Installation) -> tuple[str, ...]:
+    try:
+        return config.load(str(it.settings), environ={}, required=False).models
+    except MinimotoError:
+        # What is wrong with the settings is for check_configuration to say.
+        return ()
+
+
 def check_cron(it: Installation) -> str:
     """The role's cron file is one that cron takes, stands where cron looks once there are settings, and cron runs."""
     source = it.app / f"{it.role}.cron"
@@ -207,6 +232,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         check_ffmpeg,
         check_fonts,
         check_torch,
+        check_models,
     ),
 }
 """What is looked at on a machine of each role."""

@@ -88,7 +88,7 @@ def _fetch(args: argparse.Namespace, answer: dict[str, Any]) -> int:
         known(name)
     answer["fetched"] = {}
     for name in args.names:
-        with _Bar(name) as bar:
+        with Bar(name) as bar:
             sources = None if args.source is None else [args.source]
             path = fetch(name, sources, sha256=args.sha256.lower(), to=args.to, report=bar)
         answer["fetched"][name] = str(path)
@@ -116,7 +116,7 @@ def _verify(args: argparse.Namespace, answer: dict[str, Any]) -> int:
     return 1 if answer["failed"] else 0
 
 
-class _Bar:
+class Bar:
     """Draws how far a model has come: one bar for each file that is tried."""
 
     def __init__(self, name: str) -> None:
@@ -124,7 +124,7 @@ class _Bar:
         self._bars = ExitStack()
         self._moved: Callable[[int], None] | None = None
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Bar:
         return self
 
     def __exit__(self, *error: object) -> None:

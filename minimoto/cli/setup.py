@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
             return 0
         if not settings.local and not args.yes:
             _ask(deployment)
+        _bring_models(settings)
         with ended_by_sigterm():
             _make(deployment, file, answer, quiet=args.json)
     return 0
@@ -156,6 +157,16 @@ def _ask(deployment: Deployment) -> None:
         )
     if input(f"Make these {len(new)} resources? [y/N] ").strip().lower() not in {"y", "yes"}:
         raise UsageError("nothing was made")
+
+
+def _bring_models(settings: Config) -> None:
+    """Fetches what the image shall carry before anything is made: a model that cannot be had costs nothing yet."""
+    from minimoto.cli.models import Bar
+    from minimoto.engines.registry import fetch
+
+    for name in settings.models:
+        with Bar(name) as bar:
+            fetch(name, report=bar)
 
 
 def _make(deployment: Deployment, file: Path, answer: dict[str, Any], *, quiet: bool) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "Progress",
     "Source",
     "State",
+    "check",
     "fetch",
     "folders",
     "model_path",
@@ -69,6 +70,19 @@ def model_path(name: str) -> Path:
     if path is None:
         raise ModelMissing(_how_to_bring(model))
     _check(model, path)
+    return path
+
+
+def check(name: str, folder: Path) -> Path:
+    """The model's file in that very folder, its bytes checked.
+
+    Raises:
+        ModelMissing: it is not there, or was changed.
+    """
+    path = folder / f"{name}.safetensors"
+    if not path.is_file():
+        raise ModelMissing(f"{path}: no such file")
+    _check(known(name), path)
     return path
 
 

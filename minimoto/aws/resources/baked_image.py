@@ -13,6 +13,8 @@ from minimoto.aws.resources.resource import Found, Resource, Setting
 from minimoto.config import Config
 
 VERSION_TAG = "minimoto:version"
+MODELS_TAG = "minimoto:models"
+"""The published models in an image; an image without any has no such tag."""
 COMING = ("pending", "available")
 
 
@@ -41,7 +43,8 @@ class BakedImage(Resource):
         ec2, name = ctx.client("ec2"), ctx.name(f"service-{__version__}")
         service = ctx.id("service")
         ctx.wait("ec2", "instance_running", f"machine {service}", InstanceIds=[service])
-        tags = ctx.tag_list(self.role, Name=name, **{VERSION_TAG: __version__})
+        models = {MODELS_TAG: _models(ctx.config)} if ctx.config.models else {}
+        tags = ctx.tag_list(self.role, Name=name, **{VERSION_TAG: __version__, **models})
         # moto cannot tag a snapshot while it makes an image.
         tagged = ("image",) if ctx.config.local else ("image", "snapshot")
         image = ec2.create_image(
@@ -58,7 +61,10 @@ class BakedImage(Resource):
 
     def settings(self, ctx: Context, found: Found) -> list[Setting]:
         advice = f"to bake a new one: aws ec2 deregister-image --image-id {found.id}, then run setup again"
-        return [Setting("version", found.tags.get(VERSION_TAG), __version__, advice=advice)]
+        return [
+            Setting("version", found.tags.get(VERSION_TAG), __version__, advice=advice),
+            Setting("models", found.tags.get(MODELS_TAG, ""), _models(ctx.config), advice=advice),
+        ]
 
     def settle(self, ctx: Context, found: Found) -> None:
         if found.details.get("State") != "available":
@@ -106,6 +112,10 @@ class BakedImage(Resource):
 
         # It is in use for some seconds after its image is gone.
         ctx.insist(f"snapshot {snapshot}", delete, while_=lambda error: code_of(error) == "InvalidSnapshot.InUse")
+
+
+def _models(config: Config) -> str:
+    return " ".join(sorted(config.models))
 
 
 def _snapshots(image: object) -> list[str]:

@@ -66,6 +66,7 @@ class SshInstaller:
         from minimoto.ssh import Login, connect
 
         source = find_source_tree()
+        models = _model_files(config) if target.role == "service" else ()
         if not target.address:
             raise InstallFailed(f"{target.role} {target.id} has no public address: is it in a public subnet?")
         key_file = Path(config.key_file).expanduser()
@@ -73,9 +74,17 @@ class SshInstaller:
         login = Login(host=target.address, user=config.login, key_file=key_file, host_keys=host_keys)
         machine = connect(login, self._clock, role=target.role, echo=self._say)
         try:
-            install_role(machine, target.role, source, self._clock, settings=dump(machine_config(config)))
+            settings = dump(machine_config(config))
+            install_role(machine, target.role, source, self._clock, settings=settings, models=models)
         finally:
             machine.close()
+
+
+def _model_files(config: Config) -> tuple[Path, ...]:
+    """The models that the image shall carry, from this computer, where setup has brought them."""
+    from minimoto.engines.registry import paths
+
+    return tuple(path for name in config.models for path in paths(name))
 
 
 class LocalInstaller:
