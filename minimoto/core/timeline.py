@@ -140,9 +140,10 @@ def span_after(
     due = (before.due - shared if before else 0) + wanted
     if beats is None:
         return Span(start, wanted, shared, due)
-    low, high = max(1, 2 * shared, (wanted + 1) // 2), max(1, wanted + wanted // 2)
+    leaving = min(transition, wanted // 2)
+    low, high = max(1, 2 * shared, 2 * leaving, (wanted + 1) // 2), max(1, wanted + wanted // 2)
     high = max(low, min(high, most)) if most is not None else high
-    half = Fraction(min(transition, low // 2), 2)
+    half = Fraction(leaving, 2)
     beat = beats.nearest(float(due - half), float(start + low - half), float(start + high - half))
     end = round(beat + float(half)) if beat is not None else due
     return Span(start, min(max(end - start, low), high), shared, due)

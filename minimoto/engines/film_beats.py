@@ -69,7 +69,7 @@ def _read(music: Path) -> tuple[Samples, float]:
 
 def onset_strength(mel: Samples) -> Samples:
     """How much begins at each frame, from levels ``(frames, bands)`` in decibels; mean 0, deviation 1."""
-    if len(mel) < 2:
+    if len(mel) < _PER_SECOND:
         return np.zeros(len(mel), np.float32)
     floor = mel.max() - 80
     rises = np.diff(np.maximum(mel, floor), axis=0, prepend=np.maximum(mel[:1], floor))
@@ -130,10 +130,8 @@ def beats(strength: Samples) -> NDArray[np.float64]:
 
 def _with_onsets(chain: NDArray[np.int64], strength: Samples) -> NDArray[np.float64]:
     """The beats from the first to the last one that something really begins on."""
-    heard = np.array([strength[max(0, frame - 3) : frame + 4].max() for frame in chain]) > 0.5
-    if not heard.any():
-        return np.zeros(0)
-    places = np.flatnonzero(heard)
+    loud = np.array([strength[max(0, frame - 3) : frame + 4].max() for frame in chain])
+    places = np.flatnonzero(loud > 0.25 * np.sqrt(np.mean(loud**2)))
     return chain[places[0] : places[-1] + 1].astype(np.float64)
 
 
