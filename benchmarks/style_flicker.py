@@ -1,6 +1,7 @@
 """How much styled frames flicker: the warping error of Lai et al. (2018, equation 3), with ``temporal`` off and on.
 
-    python -m benchmarks.style_flicker [--photo FILE] [--styles swirl,ink] [--frames 12] [--side 640] [--keep FOLDER]
+    python -m benchmarks.style_flicker [--photo FILE] [--styles swirl,ink] [--frames 12] [--side 640] [--weights FILE]
+        [--keep FOLDER]
 
 A camera moves over a photo: pan, slow zoom and turn, with the noise and the small changes of exposure that a real one
 has. Where each pixel was in the frame before is known exactly. Printed are root mean squared differences, in levels of
@@ -78,16 +79,15 @@ def sharpness(results: list[Pixels]) -> float:
     return float(np.mean(lengths))
 
 
-def styled(frames: list[Frame], name: str, *, temporal: bool) -> list[Pixels]:
+def styled(frames: list[Frame], name: str, weights: Path, *, temporal: bool) -> list[Pixels]:
     """The frames in one of our styles."""
     from PIL import Image
 
-    from minimoto.engines.registry import model_path
     from minimoto.engines.style import fast_style
     from minimoto.engines.style_settings import MADE
     from minimoto.engines.style_video import Frames, glance_at
 
-    engine = fast_style(model_path("style"))
+    engine = fast_style(weights)
     look = engine.look([np.asarray(Image.open(MADE / f"{name}.jpg"))])
     if not temporal:
         return [engine.apply(photo, look) for photo, _, _ in frames]
@@ -107,8 +107,14 @@ def main() -> None:
     arguments.add_argument("--styles", default="swirl,ink,mosaic")
     arguments.add_argument("--frames", type=int, default=12)
     arguments.add_argument("--side", type=int, default=640)
+    arguments.add_argument("--weights", type=Path, help="other weights than the shipped ones")
     arguments.add_argument("--keep", type=Path, metavar="FOLDER", help="write the styled frames there")
     options = arguments.parse_args()
+    weights = options.weights
+    if weights is None:
+        from minimoto.engines.registry import model_path
+
+        weights = model_path("style")
     photo = np.asarray(Image.open(options.photo).convert("RGB"))
     frames = moving_camera(photo, options.frames, (options.side, options.side * 3 // 4))
     print(f"## Flicker of {options.frames} styled frames, {options.side}x{options.side * 3 // 4}\n\n{machine()}")
@@ -117,7 +123,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     own = flicker([frame for frame, _, _ in frames], frames)
     for name in options.styles.split(","):
-        apart, steady = (styled(frames, name, temporal=temporal) for temporal in (False, True))
+        apart, steady = (styled(frames, name, weights, temporal=temporal) for temporal in (False, True))
         errors = flicker(apart, frames), flicker(steady, frames)
         kept = sharpness(steady) / sharpness(apart)
         ratio = errors[1] / errors[0]

@@ -57,7 +57,7 @@ class MemoryPlan:
 MOST_PIXELS = 40_000_000
 """Pixels that the network works at; a larger photo is styled at that size, and the result enlarged."""
 
-_BASE = 420 * 2**20
+_BASE = 560 * 2**20
 """Of Python, the libraries, the networks and a tile's arrays."""
 _WORKING = 48
 """Bytes for each pixel that the network works at: features at a quarter of the size, twice, and at an eighth."""
