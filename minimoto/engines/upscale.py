@@ -36,6 +36,14 @@ FILL_REACH = 8
 
 
 @dataclass(frozen=True)
+class _Noise:
+    """Its standard deviation, 0..1 of the range, and the share of it that is taken away."""
+
+    sigma: float
+    share: float
+
+
+@dataclass(frozen=True)
 class _Piece:
     """A tile's pixels on their way: ``(h, w)`` or ``(h, w, 3)``, 0..1, and its transparency."""
 
@@ -77,8 +85,8 @@ class Upscaler:
         """
         height, width = pixels.shape[:2]
         sides = cut(self._settings)
-        strength = self._strength(pixels)
-        reach = sides.overlap + (REACH if strength else 0) + (FILL_REACH if _channels(pixels) == 4 else 0)
+        noise = self._noise(pixels)
+        reach = sides.overlap + (REACH if noise else 0) + (FILL_REACH if _channels(pixels) == 4 else 0)
         todo = tiles(width, height, sides.tile, reach, sides.multiple)
         factor, count = self._settings.factor, 0
         for top, row in groupby(todo, key=lambda tile: tile.write.top):
@@ -86,7 +94,7 @@ class Upscaler:
             rows = group[0].write.height * factor
             strip = np.empty((rows, width * factor, *pixels.shape[2:]), pixels.dtype)
             for batch in _batches(group, self._settings.batch):
-                pieces = [_piece(pixels, tile, strength) for tile in batch]
+                pieces = [_piece(pixels, tile, noise) for tile in batch]
                 for piece, done in zip(pieces, self._run(pieces), strict=True):
                     left, right = (edge * factor for edge in (piece.tile.write.left, piece.tile.write.right))
                     strip[:, left:right] = _stored(done, pixels.dtype)
@@ -94,11 +102,11 @@ class Upscaler:
                     progress(count / len(todo))
             yield top * factor, strip
 
-    def _strength(self, pixels: Pixels) -> float:
-        """How strong the noise is that is taken away before the network, 0..1 of the range."""
+    def _noise(self, pixels: Pixels) -> _Noise | None:
+        """The noise that is taken away before the network, if any is."""
         own = self._settings.model != COMPACT and UPSCALERS[self._settings.model].denoises
         share = 0.0 if own else self._settings.denoise or 0.0
-        return share * noise_of(pixels) if share else 0.0
+        return _Noise(noise_of(pixels), share) if share else None
 
     def _run(self, pieces: list[_Piece]) -> Iterator[Floats]:
         """What each piece writes, enlarged, 0..1, with its transparency as the last channel."""
@@ -169,13 +177,13 @@ def _channels(pixels: Pixels) -> int:
     return 1 if pixels.ndim == 2 else int(pixels.shape[2])
 
 
-def _piece(pixels: Pixels, tile: Tile, strength: float) -> _Piece:
+def _piece(pixels: Pixels, tile: Tile, noise: _Noise | None) -> _Piece:
     read = tile.read
     part = pixels[read.top : read.bottom, read.left : read.right]
     white = np.float32(1 / np.iinfo(part.dtype).max)
     colours = part[..., :3] if _channels(part) == 4 else part
     alpha = part[..., 3] * white if _channels(part) == 4 else None
-    colours = (denoised(colours, strength) if strength else colours) * white
+    colours = (denoised(colours, noise.sigma, noise.share) if noise else colours) * white
     return _Piece(tile, colours if alpha is None else filled(colours, alpha), alpha)
 
 

@@ -1,6 +1,6 @@
 """Takes noise out of a photo before it is enlarged: non-local means (Buades et al. 2005), as OpenCV has it.
 
-The strength follows the noise that is measured in the photo, so that a clean one hardly changes.
+Its strength follows the noise that is measured in the photo, so that a clean one hardly changes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ REACH = TEMPLATE // 2 + SEARCH // 2
 """Pixels around a pixel that its result depends on."""
 LEAST = 1.5 / 255
 """Noise that is assumed where less is measured: JPEG hides what it leaves."""
-_PER_SIGMA = 1.0
+_FILTERING = {"uint8": 1.0, "uint16": 0.9}
+"""Strength of the filter for noise of 1: OpenCV compares patches by squares at 8 bits and by absolutes at 16. Where the
+PSNR of photos with noise of 4 to 15 of 255 was highest, all in all."""
 _SAMPLE = 4_000_000
 
 
@@ -42,17 +44,27 @@ def noise_of(pixels: Pixels) -> float:
     return max(LEAST, float(np.median(np.abs(detail))) / 0.6745 / np.iinfo(pixels.dtype).max)
 
 
-def denoised(pixels: Pixels, strength: float) -> Pixels:
-    """Grey ``(h, w)`` or RGB ``(h, w, 3)`` with noise of that standard deviation (0..1 of the range) taken out.
+def denoised(pixels: Pixels, sigma: float, share: float) -> Pixels:
+    """Grey ``(h, w)`` or RGB ``(h, w, 3)`` with a share of its noise taken out.
 
     Luma and colour are treated apart; colour more, for eyes see noise there first and detail last.
+
+    Parameters:
+        sigma: the noise's standard deviation, 0..1 of the range.
+        share: 0..1.
     """
-    h = strength * _PER_SIGMA * np.iinfo(pixels.dtype).max
+    white = np.iinfo(pixels.dtype).max
+    h = sigma * _FILTERING[pixels.dtype.name] * white
     if pixels.ndim == 2:
-        return _means(pixels, h)
+        return _blended(pixels, _means(pixels, h), share)
     parts = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2YCrCb)
     luma, colour = _means(parts[..., 0], h), _means(parts[..., 1:], 2 * h)
-    return np.asarray(cv2.cvtColor(np.dstack([luma, colour]), cv2.COLOR_YCrCb2RGB))
+    quiet = np.asarray(cv2.cvtColor(np.dstack([luma, colour]), cv2.COLOR_YCrCb2RGB))
+    return _blended(pixels, quiet, share)
+
+
+def _blended(noisy: Pixels, quiet: Pixels, share: float) -> Pixels:
+    return np.asarray(cv2.addWeighted(np.ascontiguousarray(noisy), 1 - share, quiet, share, 0))
 
 
 def _means(plane: Pixels, h: float) -> Pixels:
