@@ -12,7 +12,7 @@ ROLE            client, watchdog or service
 --check         only verify each piece of an installation
 --enable        only let cron start the role's program (a node's first boot does)
 --config FILE   put this configure.ini into /etc/minimoto
---extra NAME    install an extra too, such as gpu (service only); may be given again
+--extra NAME    install an extra too (service only, which has torch without asking); may be given again
 --models DIR    put the fetched models of this folder beside the program (service only)
 --source DIR    the program's folder (default: the one this script lies in)
 --prefix DIR    install below DIR instead of /
@@ -70,7 +70,10 @@ parse() {
         usage >&2
         die "name a role: client, watchdog or service"
     }
-    if ((${#extras[@]})) && [[ $role != service ]]; then
+    if [[ $role == service ]]; then
+        # What a job asks for is not known here: styling by optimisation, and models that are fetched, need it.
+        [[ " ${extras[*]} " == *" torch "* ]] || extras+=(torch)
+    elif ((${#extras[@]})); then
         die "--extra is for the role service only"
     fi
     if [[ -n $models && $role != service ]]; then
@@ -229,11 +232,13 @@ program() {
     changed "version $version"
 }
 
-# torch for machines without a GPU is a tenth of the size, and comes from an index of its own.
+# PyPI's torch is built for CUDA on Linux; the one for machines without a GPU is a tenth of the size, and comes from an
+# index of its own. MINIMOTO_TORCH_INDEX names another, such as one of builds for an older CUDA; empty: only PyPI.
 extra_index() {
-    if [[ " ${extras[*]} " == *" gpu "* ]] && ! command -v nvidia-smi >/dev/null; then
-        echo "--extra-index-url=${MINIMOTO_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}"
-    fi
+    local index=
+    command -v nvidia-smi >/dev/null || index=https://download.pytorch.org/whl/cpu
+    index=${MINIMOTO_TORCH_INDEX-$index}
+    if [[ $role == service && -n $index ]]; then echo "--extra-index-url=$index"; fi
 }
 
 environment() {

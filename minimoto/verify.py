@@ -126,6 +126,13 @@ def check_fonts(it: Installation) -> str:
         return "Pillow's own"
 
 
+def check_networks(_: Installation) -> str:
+    """There is something to run networks on."""
+    from minimoto.engines.runtime import choose_device, threads
+
+    return f"{choose_device()}, {threads()} threads"
+
+
 def check_torch(_: Installation) -> str:
     """Where torch is installed, it computes, and sees the GPU if there is one."""
     from importlib.util import find_spec
@@ -232,6 +239,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         check_ffmpeg,
         check_fonts,
         check_torch,
+        check_networks,
         check_models,
     ),
 }

@@ -77,7 +77,7 @@ def load(
         example: shapes to trace and check with, where sizes left open depend on each other; default: 64 for each.
 
     Raises:
-        ConfigError: a library that is needed is not installed.
+        ConfigError: a library that is needed is not installed, or the weights cannot be read.
     """
     return load_spec(Spec(name, build, weights, inputs, example), device)
 

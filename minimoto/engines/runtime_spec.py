@@ -60,11 +60,19 @@ class Spec:
         return build(self.weights).eval().requires_grad_(False)
 
     def key(self) -> str:
-        """Of all that the network's numbers depend on."""
+        """Of all that the network's numbers depend on.
+
+        Raises:
+            ConfigError: the weights cannot be read.
+        """
         inputs = [[name, list(shape)] for name, shape in self.inputs.items()]
         example = sorted((name, list(shape)) for name, shape in (self.example or {}).items())
         about = [self.name, inputs, example, _FORMAT, metadata.version("openvino")]
-        parts = (json.dumps(about).encode(), self.weights.read_bytes(), _source(self.build))
+        try:
+            weights = self.weights.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{self.name}: its weights {self.weights} cannot be read ({error.strerror})") from error
+        parts = (json.dumps(about).encode(), weights, _source(self.build))
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
 
 

@@ -92,7 +92,7 @@ def test_a_role_is_installed_and_each_piece_checked(
     checks = {line.split()[2].rstrip(":") for line in done.stdout.splitlines() if " check " in line}
     assert {"python", "program", "configuration", "rotation", "disk"} <= checks
     assert {"cron", "folders"} <= checks or role == "client"
-    assert {"runner", "pictures", "ffmpeg", "fonts", "torch"} <= checks or role != "service"
+    assert {"runner", "pictures", "ffmpeg", "fonts", "torch", "networks"} <= checks or role != "service"
     assert f"minimoto_install: {role}: 7 steps changed something" in done.stdout or role == "client"
 
 
@@ -145,10 +145,40 @@ def test_a_failing_pip_stops_it_with_pips_reason_and_the_next_run_goes_on(
     assert "environment: installed" in done.stdout
 
 
-def test_torch_is_installed_for_a_service_that_asks_for_it(install: Install, prefix: Path) -> None:
-    assert install("service", "--extra", "gpu", PIP_STUB_FAILS="enough seen").returncode == 1
+@pytest.mark.parametrize(
+    ("arguments", "index", "end"),
+    [
+        (["client"], "", "--upgrade {app}"),
+        (["service"], "https://here/cu126", "--extra-index-url=https://here/cu126 {app}[torch]"),
+        (["service", "--extra", "torch"], "", "--upgrade {app}[torch]"),
+        (["service", "--extra", "local"], "", "--upgrade {app}[local,torch]"),
+    ],
+)
+def test_torch_is_installed_for_a_service(
+    install: Install, prefix: Path, arguments: list[str], index: str, end: str
+) -> None:
+    assert install(*arguments, PIP_STUB_FAILS="enough seen", MINIMOTO_TORCH_INDEX=index).returncode == 1
     [asked] = (prefix / "opt/minimoto/pip.log").read_text().splitlines()
-    assert asked.endswith(f"{prefix}/opt/minimoto/app[gpu]")
+    assert asked.endswith(end.format(app=prefix / "opt/minimoto/app"))
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_machine_without_a_gpu_takes_the_torch_without_cuda(
+    install: Install, prefix: Path, tmp_path: Path, gpu: bool
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for folder in os.environ["PATH"].split(os.pathsep):
+        for program in Path(folder).glob("*"):
+            link = programs / program.name
+            if program.name != "nvidia-smi" and not link.is_symlink():
+                link.symlink_to(program)
+    if gpu:
+        (programs / "nvidia-smi").write_text("#!/bin/sh\n")
+        (programs / "nvidia-smi").chmod(0o755)
+    assert install("service", PIP_STUB_FAILS="enough seen", PATH=str(programs)).returncode == 1
+    [asked] = (prefix / "opt/minimoto/pip.log").read_text().splitlines()
+    assert ("--extra-index-url=https://download.pytorch.org/whl/cpu" in asked) is not gpu
 
 
 @pytest.mark.parametrize(
@@ -156,7 +186,7 @@ def test_torch_is_installed_for_a_service_that_asks_for_it(install: Install, pre
     [
         ([], "name a role"),
         (["butler"], "unknown argument: butler"),
-        (["client", "--extra", "gpu"], "--extra is for the role service only"),
+        (["client", "--extra", "torch"], "--extra is for the role service only"),
         (["client", "--config"], "--config needs a value"),
     ],
 )

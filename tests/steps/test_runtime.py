@@ -203,6 +203,11 @@ def test_without_torch_what_is_not_cached_says_how_to_bring_it(weights: Path, mo
         load("every", runtime_nets.build_every, weights, PHOTO, CPU)
 
 
+def test_weights_that_are_not_there_are_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"every: its weights .*absent cannot be read \(No such file"):
+        load("every", "runtime_nets:build_every", tmp_path / "absent", PHOTO, CPU)
+
+
 @pytest.mark.parametrize(("psnr", "precision"), [(44.9, "fp32"), (45.1, "bf16")])
 def test_bfloat16_is_used_only_where_it_is_exact_enough(
     weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, psnr: float, precision: str
