@@ -60,8 +60,10 @@ def _list(args: argparse.Namespace, answer: dict[str, Any]) -> int:
 
 def _row(model: Model, state: State) -> list[str]:
     from minimoto.core.readable import size_text
+    from minimoto.engines.registry import size
 
-    return [model.name, WORDS[state], size_text(model.size) if model.size else "-", model.licence, model.what]
+    bytes = size(model.name)
+    return [model.name, WORDS[state], size_text(bytes) if bytes else "-", model.licence, model.what]
 
 
 def _document(model: Model, state: State) -> dict[str, Any]:

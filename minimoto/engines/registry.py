@@ -34,6 +34,7 @@ __all__ = [
     "folders",
     "model_path",
     "paths",
+    "size",
     "state",
     "verify",
 ]
@@ -109,6 +110,15 @@ def state(name: str) -> State:
     return "shipped" if model.shipped else "here"
 
 
+def size(name: str) -> int:
+    """Bytes of the model's published file, or of the shipped one; 0 where that is missing."""
+    model = known(name)
+    path = SHIPPED / model.file
+    if not model.shipped:
+        return model.size
+    return path.stat().st_size if path.is_file() else 0
+
+
 def verify(name: str) -> Path:
     """Reads the model's file anew and checks its bytes.
 
@@ -179,7 +189,7 @@ def _default_sources(model: Model) -> tuple[Source | Path, ...]:
 
 def _find(model: Model) -> Path | None:
     candidates = (SHIPPED,) if model.shipped else folders()
-    found = (folder / f"{model.name}.safetensors" for folder in candidates)
+    found = (folder / model.file for folder in candidates)
     return next((path for path in found if path.is_file()), None)
 
 
@@ -215,7 +225,7 @@ def _digest_of(path: Path, size: int, changed: int) -> str:
 
 def _how_to_bring(model: Model) -> str:
     if model.shipped:
-        return f"{model.name}: {SHIPPED / model.name}.safetensors is missing; reinstall minimoto"
+        return f"{model.name}: {SHIPPED / model.file} is missing; reinstall minimoto"
     return f"{model.name} ({model.what}) is not here; run: minimoto models fetch {model.name}. {_by_hand(model)}"
 
 

@@ -80,12 +80,19 @@ class Model:
         what: what it is for, in a line.
         licence: of the weights.
         sources: in the order in which they are tried; empty for a model that is shipped with the package.
+        suffix: of its file; fetched models are safetensors.
     """
 
     name: str
     what: str
     licence: str
     sources: tuple[Source, ...] = ()
+    suffix: str = ".safetensors"
+
+    @property
+    def file(self) -> str:
+        """Its file's name in the package or in a folder of fetched models."""
+        return f"{self.name}{self.suffix}"
 
     @property
     def shipped(self) -> bool:
@@ -146,6 +153,7 @@ _ALL = (
     Model("upscale2", "upscale: twice as large", "MIT"),
     Model("upscale3", "upscale: three times as large", "MIT"),
     Model("upscale4", "upscale: four times as large", "MIT"),
+    Model("yunet", "video: where faces are, so that none is cut", "MIT", suffix=".onnx"),
     Model(
         "vgg16",
         "style mode=optimise: perceptual losses",
