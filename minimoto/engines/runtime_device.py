@@ -24,8 +24,8 @@ CHOICES = ("auto", "cpu", "cuda", "mps", "torch")
 DEVICE_VARIABLE = "MINIMOTO_DEVICE"
 THREADS_VARIABLE = "MINIMOTO_THREADS"
 
-NO_LIBRARY = "no library to run networks is installed: pip install openvino, or pip install 'minimoto[torch]'"
-NO_TORCH = "this needs torch, which is not installed: pip install 'minimoto[torch]'"
+NO_LIBRARY = "no library to run networks is installed: pip install openvino, or pip install torch"
+NO_TORCH = "this needs torch, which is not installed: pip install torch"
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,7 @@ def test_what_openvino_gets_wrong_is_run_by_torch(tmp_path: Path, caplog: pytest
 
 def test_without_torch_what_is_not_cached_says_how_to_bring_it(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_spec, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"every: .*pip install 'minimoto\[torch\]'"):
+    with pytest.raises(ConfigError, match=r"every: .*pip install torch"):
         load("every", runtime_nets.build_every, weights, PHOTO, CPU)
 
 
