@@ -29,11 +29,15 @@ def moving_camera(photo: Pixels, count: int, size: tuple[int, int], seed: int = 
     import cv2
 
     chance = np.random.default_rng(seed)
+    fit = 1.25 * max(size[0] / photo.shape[1], size[1] / photo.shape[0])
+    # At about the frames' scale and as soft as through a lens: what is sharper than pixels would shimmer by itself.
+    photo = np.asarray(cv2.resize(photo, None, fx=fit, fy=fit, interpolation=cv2.INTER_AREA), np.uint8)
+    photo = np.asarray(cv2.GaussianBlur(photo, (0, 0), 0.7), np.uint8)
     frames: list[Frame] = []
     before: NDArray[np.float64] | None = None
     for number in range(count):
         place = _view(photo, number, size)
-        pixels = cv2.warpAffine(photo, place[:2], size, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT)
+        pixels = cv2.warpAffine(photo, place[:2], size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
         light = 1 + 0.015 * np.sin(number * 2.4)
         noisy = pixels * light + chance.normal(0, noise, pixels.shape)
         flow, valid = _flow(place, before if before is not None else place, size)

@@ -208,7 +208,7 @@ def _optimising(context: Context, params: StyleParams) -> Style:
                 mask=None if part is None else part.astype(np.float32) / np.float32(255),
             )
         except errors.ModelMissing as error:
-            raise StepFailed(f"style: {error}; mode=fast needs no such file", retry=False) from error
+            raise StepFailed(f"{error}; mode=fast needs no such file", retry=False) from error
         return np.asarray(np.clip(result * 255 + 0.5, 0, 255), np.uint8)
 
     return style
@@ -223,7 +223,7 @@ def _found(context: Context, name: str) -> Path:
     if name in MADE_STYLES:
         return MADE / f"{name}.jpg"
     if name not in context.attachments:
-        raise StepFailed(f"style: the picture {name} is not among the job's files", retry=False)
+        raise StepFailed(f"the picture {name} is not among the job's files", retry=False)
     return context.attachments[name]
 
 
@@ -237,7 +237,7 @@ def _opened(path: Path, what: str) -> Image.Image:
             target = _inside(picture.size, _MOST_STYLE_SIDE)
             image = picture.decode(target)
     except UnreadablePicture as error:
-        raise StepFailed(f"style: {what} cannot be used: {error}", retry=False) from error
+        raise StepFailed(f"{what} cannot be used: {error}", retry=False) from error
     if image.width > target[0] or image.height > target[1]:
         image = image.resize(target, reducing_gap=3.0)
     if image.mode == "RGBA":
