@@ -96,6 +96,14 @@ def _check_here(family: int, address: Any) -> None:
         raise LeftThisComputer(f"a test tried to reach {host}")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled networks and fetched models of the user's take no part in a test, nor does a test leave any to them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINIMOTO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def embedded() -> Iterator[EmbeddedServer]:
     """The embedded AWS of this test process."""
