@@ -71,7 +71,7 @@ def ours(vgg: Vgg, size: int, options: OptimiseOptions) -> Callable[[int], list[
     from minimoto.engines.runtime import choose_device
     from minimoto.engines.style_descent import adam, lbfgs
     from minimoto.engines.style_objective import Objective
-    from minimoto.engines.style_optimise import features_on
+    from minimoto.engines.style_scales import features_on
 
     photo, style = pictures(size)
     objective = Objective(features_on(vgg, options, choose_device()), vgg, photo, [style], options)

@@ -122,7 +122,7 @@ class History:
         """Inner products of the steps and changes, (2 * used), with the rows of ``vectors``."""
         total = torch.zeros(2 * used, len(vectors), dtype=torch.float64)
         for columns, part in self._parts(used):
-            total += (part @ vectors[:, columns].T).double().cpu()
+            total += (part @ vectors[:, columns].T).cpu().double()
         return total
 
     def _parts(self, used: int) -> Iterator[tuple[slice, Tensor]]:

@@ -16,11 +16,12 @@ from torch import Tensor
 from minimoto.engines.runtime import Device
 from minimoto.engines.style_descent import History, adam, lbfgs
 from minimoto.engines.style_objective import Losses, Objective
-from minimoto.engines.style_optimise import features_on, scales, stylise, stylise_with, with_colours_of
+from minimoto.engines.style_optimise import stylise
 from minimoto.engines.style_optimise_settings import Iteration, OptimiseOptions, layer_names
+from minimoto.engines.style_scales import features_on, scales, stylise_with, with_colours_of
 from minimoto.engines.vgg import Vgg, from_tensors, load_vgg, random_vgg
 from minimoto.engines.vgg_torch import TorchFeatures
-from minimoto.errors import InvalidInput
+from minimoto.errors import ConfigError, InvalidInput
 
 torch.set_num_threads(1)
 
@@ -341,6 +342,12 @@ def test_a_wrong_file_of_weights_is_named(tmp_path: Path) -> None:
     broken.write_bytes(b"no safetensors at all")
     with pytest.raises(InvalidInput, match=r"broken\.safetensors: no readable safetensors file"):
         load_vgg(broken, "vgg16")
+
+
+def test_without_torch_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minimoto.engines.style_optimise.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"mode=optimise: this needs torch"):
+        stylise(PHOTO, [STYLE], QUICK, device=CPU)
 
 
 def test_a_device_without_kernels_uses_torch(vgg: Vgg) -> None:
