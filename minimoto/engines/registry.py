@@ -154,7 +154,7 @@ def fetch(
         return model_path(name)
     if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ModelMissing(f"{sha256!r} is no SHA-256: 64 hexadecimal digits are")
-    if sources is None and to is None and state(name) == "here":
+    if sources is None and to is None and not sha256 and state(name) == "here":
         return model_path(name)
     target = (to or cache_dir() / "models") / f"{name}.safetensors"
     failures = []
