@@ -9,6 +9,7 @@ https://www.geonames.org, CC BY 4.0): places of more than 15 000 people.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def main(folder: Path) -> None:
     cities = sorted(json.loads((folder / "cities15000.json").read_text("utf-8")).values(), key=lambda c: c["geonameid"])
     cities = [city for city in cities if city["countrycode"] in countries]
     hundredths = [[round(100 * city["latitude"]), round(100 * city["longitude"])] for city in cities]
-    text = "\n".join(city["name"] for city in cities)
+    # Districts such as "Paris 16 Passy" go by the name of their city.
+    text = "\n".join(re.sub(r"^(\D+) \d\d\b.*", r"\1", city["name"]) for city in cities)
     np.savez_compressed(
         OUT,
         where=np.array(hundredths, np.int16),

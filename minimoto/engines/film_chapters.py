@@ -27,13 +27,15 @@ def chapters(slides: Sequence[Slide], settings: FilmSettings) -> str:
         name = _name(slide, settings)
         if slide.photo and name and (settings.chapters == "photo" or not named or named[-1][0] != name):
             named.append((name, slide.span.start + (slide.span.entering + 1) // 2 if named else 0))
+    if not named:
+        return ""
     ends = [start for _, start in named[1:]] + [slides[-1].span.end]
     base = f"TIMEBASE={settings.fps.denominator}/{settings.fps.numerator}"
     parts = [
         f"[CHAPTER]\n{base}\nSTART={start}\nEND={end}\ntitle={_escaped(name)}\n"
         for (name, start), end in zip(named, ends, strict=True)
     ]
-    return "\n".join([";FFMETADATA1", *parts]) if parts else ""
+    return "\n".join([";FFMETADATA1", *parts])
 
 
 def _name(slide: Slide, settings: FilmSettings) -> str:

@@ -152,12 +152,13 @@ def _layout(text: str, font_name: str, size: tuple[int, int], place: Place) -> t
 def _balanced(text: str, font: Font, room: float) -> list[str]:
     """As few lines as fit in ``room``, broken so that they are about equally long."""
     lines = _wrapped(text, font, room)
-    while True:
+    while lines:
         room *= 0.95
         narrower = _wrapped(text, font, room)
         if len(narrower) > len(lines) or any(font.getlength(line) > room for line in narrower):
             return lines
         lines = narrower
+    return lines
 
 
 def _wrapped(text: str, font: Font, room: float) -> list[str]:

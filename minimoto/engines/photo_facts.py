@@ -96,7 +96,20 @@ def clip_facts(path: Path) -> ClipFacts:
     Source: ISO 6709 annex H for positions; Apple's QuickTime metadata keys; ``creation_time`` is in UTC.
     """
     bounds = ["-protocol_whitelist", "file", "-format_whitelist", CLIP_FORMATS]
-    words = [ffmpeg_path(), "-nostdin", "-v", "error", *bounds, "-i", f"file:{path}", "-f", "ffmetadata", "pipe:1"]
+    words = [
+        ffmpeg_path(),
+        "-nostdin",
+        "-v",
+        "error",
+        *bounds,
+        "-i",
+        f"file:{path}",
+        "-map_metadata",
+        "0",
+        "-f",
+        "ffmetadata",
+        "pipe:1",
+    ]
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=30)
     except subprocess.TimeoutExpired:
