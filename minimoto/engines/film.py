@@ -8,10 +8,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+
+import cv2
 
 from minimoto.core.timeline import Moment, Span, span_after, span_moments, timing
 from minimoto.engines.film_beats import beat_grid
@@ -124,7 +126,7 @@ class _Film:
     def encode(self, target: Path, *, faststart: bool) -> tuple[Slide, ...]:
         """Draw and encode every frame, without sound; the slides, in their order, without their pictures."""
         settings = self._settings
-        with self._open, closing(self._all_slides()) as slides:
+        with self._open, _drawn_by_one_thread(), closing(self._all_slides()) as slides:
             current = next(slides, None)
             if current is None:
                 raise self._nothing_usable()
@@ -216,6 +218,17 @@ class _Film:
         return StepFailed(
             f"none of the {len(self._photos)} photos can be used: {reasons or 'there are none'}", retry=False
         )
+
+
+@contextmanager
+def _drawn_by_one_thread() -> Iterator[None]:
+    """Without OpenCV's own threads: the encoder has work for every core, and they would spin while they wait."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _read(photo: Path, settings: FilmSettings, clips: ExitStack) -> Source | UnreadablePicture:
