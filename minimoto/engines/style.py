@@ -20,8 +20,8 @@ from minimoto.engines.style_settings import FastOptions, memory_plan
 Pixels = NDArray[np.uint8]
 """``(H, W, 3)``, RGB."""
 
-_LEAST_SIDE = 32
-"""Pixels; a smaller photo is mirrored to this size, so that every layer has something to look at."""
+_EDGE = 16
+"""Pixels that the photo goes on, mirrored, beyond each edge: the network sees nothing outside, which would show."""
 _MOST_VIEWS = 3
 """Squares of a style picture, along an axis, that its style vector is the mean of."""
 
@@ -129,10 +129,11 @@ class FastStyle:
         mapped = colour.colour_map(own, target)
 
         def write(box: Box, part: NDArray[np.float32]) -> None:
-            # The padding falls away here: slices end where the array does.
-            into = result[box.top : box.bottom, box.left : box.right]
+            rows, from_top = _overlap(box.top, box.bottom, photo.shape[0])
+            columns, from_left = _overlap(box.left, box.right, photo.shape[1])
+            into = result[rows, columns]
             if into.size:
-                into[:] = _bytes(part[:, : into.shape[0], : into.shape[1]])
+                into[:] = _bytes(part[:, from_top:, from_left:][:, : into.shape[0], : into.shape[1]])
 
         canvas = network.Canvas(
             width=padded.shape[1],
@@ -211,14 +212,16 @@ def _without_hidden(photo: Pixels, alpha: NDArray[np.uint8] | None, own: colour.
 
 
 def _padded(photo: Pixels) -> Pixels:
-    """``photo``, mirrored at its right and lower edges to the sides that the network takes."""
-    height, width = photo.shape[:2]
-    down, across = (
-        max(_LEAST_SIDE, -(-side // network.MULTIPLE) * network.MULTIPLE) - side for side in (height, width)
-    )
-    if not down and not across:
-        return photo
-    return np.asarray(cv2.copyMakeBorder(photo, 0, down, 0, across, cv2.BORDER_REFLECT), np.uint8)
+    """``photo`` with a mirrored edge around it, as wide as brings its sides to multiples that the network takes."""
+    multiple = network.MULTIPLE
+    down, across = (-(-(side + 2 * _EDGE) // multiple) * multiple - side - _EDGE for side in photo.shape[:2])
+    return np.asarray(cv2.copyMakeBorder(photo, _EDGE, down, _EDGE, across, cv2.BORDER_REFLECT), np.uint8)
+
+
+def _overlap(start: int, end: int, length: int) -> tuple[slice, int]:
+    """Where ``start`` to ``end`` of the padded photo lies in the photo, and how much of it lies before."""
+    first = min(max(0, start - _EDGE), length)
+    return slice(first, max(first, min(length, end - _EDGE))), max(0, _EDGE - start)
 
 
 def _recoloured(part: Pixels, mapped: colour.ColourMap) -> NDArray[np.float32]:

@@ -64,7 +64,8 @@ class TrunkUp(nn.Module):
     def forward(self, features: Tensor, far: Tensor, style: Tensor, statistics: Tensor) -> Tensor:
         """The joined features; their statistics are needed before :class:`TrunkLeave`."""
         near = functional.relu(modulated(self.enter, features, style, statistics))
-        return cast(Tensor, self.join(near + functional.pixel_shuffle(self.up(far), 2)))
+        enlarged = functional.interpolate(far, scale_factor=2.0, mode="nearest")
+        return cast(Tensor, self.join(near + self.up(enlarged)))
 
 
 class TrunkLeave(nn.Module):
