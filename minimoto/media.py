@@ -94,6 +94,12 @@ class Picture:
         with _reading(self.name):
             return dict(IptcImagePlugin.getiptcinfo(self._image) or {})
 
+    @property
+    def transfer(self) -> int | None:
+        """How its codes stand for light, by ITU-T H.273 (16 is PQ, 18 HLG), where it has no profile but says that."""
+        said = self._image.info.get("nclx_profile") or {}
+        return None if self._image.info.get("icc_profile") else said.get("transfer_characteristics")
+
     def decode(self, at_least: tuple[int, int] | None = None, *, keep_profile: bool = False) -> Image.Image:
         """The pixels, upright, 8 bits a channel, ``RGB`` or, where :attr:`has_alpha`, ``RGBA`` (not premultiplied).
 

@@ -23,6 +23,7 @@ from minimoto.engines.film_settings import FilmSettings
 from minimoto.engines.film_title import CAPTION, Title, card
 from minimoto.engines.film_zoom import Zoom
 from minimoto.engines.photo_facts import looks_like_clip
+from minimoto.engines.photo_hdr import HLG, PQ, to_sdr
 from minimoto.media import open_picture
 
 
@@ -176,6 +177,8 @@ def read_photo(file: Path, settings: FilmSettings) -> Source:
     crops = settings.fill == "crop"
     with open_picture(file) as picture:
         image = picture.decode((cover if crops else contain)(picture.size, size))
+        if picture.transfer in (PQ, HLG):
+            image = to_sdr(image, picture.transfer)
     heads = _heads(image, settings)
     cut = crop(image.size, size, heads) if crops else Rect(0, 0, *image.size)
     placed = tuple(head.moved(-cut.left, -cut.top) for head in heads)

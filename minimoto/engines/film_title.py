@@ -34,7 +34,7 @@ class Place:
 
 
 MIDDLE = Place(0.84, 3, (1 / 12, 1 / 9))
-CAPTION = Place(0.84, 2, (1 / 24, 1 / 20), low=True)
+CAPTION = Place(0.84, 2, (1 / 17, 1 / 20), low=True)
 
 _MARGIN = (0.05, 0.08)
 _SHADOW = {MIDDLE: 0.7, CAPTION: 0.85}
