@@ -20,7 +20,7 @@ from minimoto.engines.film_motion import ZOOM, path
 from minimoto.engines.film_motion import Path as Movement
 from minimoto.engines.film_paint import paint
 from minimoto.engines.film_settings import FilmSettings
-from minimoto.engines.film_title import CAPTION, Title, card
+from minimoto.engines.film_title import ABOVE, BELOW, CAPTION, MIDDLE, Place, Title, card
 from minimoto.engines.film_zoom import Zoom
 from minimoto.engines.photo_facts import looks_like_clip
 from minimoto.engines.photo_hdr import HLG, PQ, to_sdr
@@ -129,6 +129,19 @@ def backdrop(source: Source, settings: FilmSettings) -> Source:
         assert source.clip is not None
         canvas = source.clip.frame(0, empty(settings.size))
     return Source(source.file, card(canvas))
+
+
+def free_place(source: Source) -> Place:
+    """Where a title over a photo hides no face: in the middle, else lower, else above; lower if all are taken,
+    where it hides no eyes."""
+    if source.canvas is None:
+        return MIDDLE
+    height = source.canvas.shape[0] * 2 / 3
+    for place in (MIDDLE, BELOW, ABOVE):
+        band = Rect(0, height * (place.centre - 0.13), source.canvas.shape[1], height * (place.centre + 0.13))
+        if all(head.bottom <= band.top or band.bottom <= head.top for head in source.heads):
+            return place
+    return BELOW
 
 
 def canvas_size(settings: FilmSettings) -> tuple[int, int]:

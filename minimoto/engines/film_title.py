@@ -24,20 +24,23 @@ class Place:
         widest: share of the frame's width that a line may take.
         lines: as many at most, as long as the letters stay legible.
         share: height of the letters, as shares of the frame's width and height; the smaller one counts.
-        low: at the lower left, inside the margins that screens and players may cover, instead of in the middle.
+        low: at the lower left, inside the margins that screens and players may cover, instead of centred.
+        centre: the height at which a centred text stands, as a share of the frame's.
     """
 
     widest: float
     lines: int
     share: tuple[float, float]
     low: bool = False
+    centre: float = 0.5
 
 
 MIDDLE = Place(0.84, 3, (1 / 12, 1 / 9))
+BELOW = Place(0.84, 2, (1 / 12, 1 / 9), centre=0.75)
+ABOVE = Place(0.84, 2, (1 / 12, 1 / 9), centre=0.2)
 CAPTION = Place(0.84, 2, (1 / 17, 1 / 20), low=True)
 
 _MARGIN = (0.05, 0.08)
-_SHADOW = {MIDDLE: 0.7, CAPTION: 0.85}
 
 
 class Title:
@@ -121,14 +124,14 @@ def _draw(text: str, font_name: str, size: tuple[int, int], place: Place) -> Ima
     if place.low:
         where, anchor, align = (width * _MARGIN[0], height * (1 - _MARGIN[1])), "ld", "left"
     else:
-        where, anchor, align = (width / 2, height / 2), "mm", "center"
+        where, anchor, align = (width / 2, height * place.centre), "mm", "center"
     ImageDraw.Draw(shape).multiline_text(
         where, text, fill=255, font=_font(font_name, points), anchor=anchor, align=align, spacing=points * 0.25
     )
     shadow = shape.filter(ImageFilter.GaussianBlur(points * 0.22)).point([min(255, level * 2) for level in range(256)])
     edge = shape.filter(ImageFilter.GaussianBlur(max(1.0, points * 0.04)))
     drawn = Image.new("RGBA", size, (0, 0, 0, 0))
-    dark = _SHADOW[place]
+    dark = 0.85 if place.low else 0.7
     for mask, strength, colour in ((shadow, dark, (0, 0, 0)), (edge, 0.6, (0, 0, 0)), (shape, 1.0, (255, 255, 255))):
         layer = Image.new("RGBA", size, (*colour, 0))
         layer.putalpha(mask.point([round(level * strength) for level in range(256)]))

@@ -14,6 +14,7 @@ from minimoto.engines import film_slide
 from minimoto.engines.film_faces import faces
 from minimoto.engines.film_settings import Beside, FilmSettings
 from minimoto.engines.film_slide import canvas_size, movement, read_photo
+from minimoto.engines.film_title import ABOVE, BELOW, MIDDLE, Place
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 # (left, top, right, bottom) of brow, ears and chin, read off the photos, in shares of their sides.
@@ -126,6 +127,22 @@ def test_heads_are_followed_onto_the_canvas(
     for axis in (0, 1):
         apart = np.flatnonzero(seen.any(axis) != told.any(axis))
         assert len(apart) <= 4 * len(marks), (axis, apart)
+
+
+@pytest.mark.parametrize(
+    ("marks", "place"),
+    [
+        ([], MIDDLE),
+        ([Rect(0.4, 0.05, 0.6, 0.3)], MIDDLE),
+        ([Rect(0.4, 0.2, 0.6, 0.5)], BELOW),
+        ([Rect(0.4, 0.4, 0.6, 0.8)], ABOVE),
+        ([Rect(0.4, 0.0, 0.6, 1.0)], BELOW),
+    ],
+)
+def test_a_title_hides_no_face(tmp_path: Path, marks: list[Rect], place: Place) -> None:
+    canvas = film_slide.empty((320, 180))
+    heads = tuple(mark.scaled(320, 180) for mark in marks)
+    assert film_slide.free_place(film_slide.Source(tmp_path, canvas, heads)) == place
 
 
 def test_faces_can_be_left_to_chance(tmp_path: Path) -> None:
