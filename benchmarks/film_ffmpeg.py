@@ -57,7 +57,7 @@ def graph(photos: list[Path], film: Path) -> list[str]:
         fade = f"xfade=transition=fade:duration={float(SETTINGS.transition_seconds)}:offset={apart * index}"
         steps.append(f"[{last}][v{index}]{fade}[x{index}]")
         last = f"x{index}"
-    options: dict[str, Any] = {**encoding(SETTINGS.crf, SETTINGS.fps, False), "movflags": "+faststart"}
+    options: dict[str, Any] = {**encoding(SETTINGS.crf, SETTINGS.fps, nvenc=False), "movflags": "+faststart"}
     words = [part for name, value in options.items() for part in (f"-{name}", str(value))]
     inputs = [part for photo in photos for part in ("-i", str(photo))]
     script = film.with_suffix(".txt")

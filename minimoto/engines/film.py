@@ -17,7 +17,7 @@ import cv2
 
 from minimoto.core.timeline import Moment, Span, span_after, span_moments, timing
 from minimoto.engines.film_beats import beat_grid
-from minimoto.engines.film_encoder import FilmWriter, check_music, uses_nvenc
+from minimoto.engines.film_encoder import FilmWriter, check_music, encoding, uses_nvenc
 from minimoto.engines.film_finish import Files, finish
 from minimoto.engines.film_frame import Frame, empty
 from minimoto.engines.film_settings import FilmSettings
@@ -130,8 +130,9 @@ class _Film:
             current = next(slides, None)
             if current is None:
                 raise self._nothing_usable()
-            nvenc = uses_nvenc(settings.encoder, settings.size)
-            writer = FilmWriter(target, settings.size, settings.fps, crf=settings.crf, nvenc=nvenc, faststart=faststart)
+            nvenc = settings.codec == "h264" and uses_nvenc(settings.encoder, settings.size)
+            options = encoding(settings.crf, settings.fps, nvenc=nvenc, codec=settings.codec)
+            writer = FilmWriter(target, settings.size, settings.fps, options, faststart=faststart)
             with writer:
                 while current is not None:
                     following = next(slides, None)

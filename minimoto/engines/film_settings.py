@@ -29,6 +29,7 @@ Motion = Literal["kenburns", "none"]
 Beside = Literal["blur", "black", "crop"]
 TitleStyle = Literal["overlay", "card"]
 Encoder = Literal["auto", "x264", "nvenc"]
+Codec = Literal["h264", "av1"]
 Caption = Literal["date", "place", "file"]
 ClipSound = Literal["keep", "mute"]
 Chapters = Literal["none", "photo", "day"]
@@ -52,6 +53,7 @@ class FilmSettings:
         title_style: ``overlay`` writes it over the first photo, ``card`` on a slide of its own before that.
         crf: constant rate factor, 0..51; less is better and larger.
         encoder: ``x264``, ``nvenc`` (NVIDIA), or ``auto``: NVENC where a frame can really be encoded by it.
+        codec: ``h264``, which everything plays, or ``av1``: less than half of the bytes for as good a picture.
         faces: keep faces in the picture, whatever is cropped and however it moves.
         beats: let transitions fall on the beats of the music.
         captions: what is written under each photo, in this order; what a photo does not say is left out.
@@ -75,6 +77,7 @@ class FilmSettings:
     title_style: TitleStyle = "overlay"
     crf: int = QUALITIES["medium"]
     encoder: Encoder = "auto"
+    codec: Codec = "h264"
     faces: bool = True
     beats: bool = False
     captions: tuple[Caption, ...] = ()

@@ -16,6 +16,7 @@ from minimoto.engines.film_settings import (
     Caption,
     Chapters,
     ClipSound,
+    Codec,
     Encoder,
     FilmSettings,
     Motion,
@@ -29,7 +30,7 @@ from minimoto.steps.parameters import Parameters
 
 _NAMES = (
     "size", "fps", "seconds", "transition", "transition_seconds", "motion", "fill", "title", "title_style", "music",
-    "quality", "encoder", "faces", "beats", "captions", "intro", "intro_picture", "outro", "outro_picture",
+    "quality", "encoder", "codec", "faces", "beats", "captions", "intro", "intro_picture", "outro", "outro_picture",
     "clip_seconds", "clip_sound", "chapters", "preview", "poster", "seed",
 )  # fmt: skip
 _LONGEST_TITLE = 200
@@ -62,6 +63,10 @@ def parse(values: Mapping[str, str]) -> VideoParams:
     music = given.file("music")
     if beats and not music:
         raise given.wrong("beats", "off where there is no music")
+    encoder = cast(Encoder, given.choice("encoder", get_args(Encoder), default.encoder))
+    codec = given.choice("codec", get_args(Codec), default.codec)
+    if codec == "av1" and encoder != default.encoder:
+        raise given.wrong("codec", "h264 where the encoder is named: AV1 has one of its own")
     film = FilmSettings(
         size=_size(given),
         fps=given.number("fps", default.fps, 1, 120),
@@ -73,7 +78,8 @@ def parse(values: Mapping[str, str]) -> VideoParams:
         title=_words(given, "title"),
         title_style=cast(TitleStyle, given.choice("title_style", get_args(TitleStyle), default.title_style)),
         crf=_crf(given),
-        encoder=cast(Encoder, given.choice("encoder", get_args(Encoder), default.encoder)),
+        encoder=encoder,
+        codec=cast(Codec, codec),
         faces=_ON_OFF[given.choice("faces", _ON_OFF, "on")],
         beats=beats,
         captions=_captions(given),

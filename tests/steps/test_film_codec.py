@@ -1,0 +1,46 @@
+"""A film in AV1: what is in it, and what it costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import film_probe as probe
+import numpy as np
+import odd_pictures as odd
+import pytest
+
+from minimoto.errors import InvalidPipeline
+from minimoto.steps import STEPS
+from minimoto.steps.base import Context
+
+SIZE = (320, 180)
+VIDEO = STEPS["video"]
+
+
+def film(folder: Path, name: str, **params: str) -> Path:
+    out = folder / name
+    out.mkdir()
+    photos = tuple(odd.grain(folder / f"{name}{number}.jpg", SIZE) for number in range(2))
+    wanted = {"size": "320x180", "fps": "10", "seconds": "1"} | params
+    [made] = VIDEO.run(Context(photos, {}, out, "trip", lambda progress: None), VIDEO.parse(wanted)).outputs
+    return made
+
+
+def test_av1_shows_the_same_film_in_fewer_bytes(tmp_path: Path) -> None:
+    av1, h264 = film(tmp_path, "av1", codec="av1"), film(tmp_path, "h264", encoder="x264")
+    assert "Video: av1" in probe.about(av1)
+    assert "yuv420p(tv, bt709" in probe.about(av1)
+    a, b = probe.frames(av1, SIZE).astype(float), probe.frames(h264, SIZE)
+    assert a.shape == b.shape
+    # Grain, which no encoder keeps: twice as like its own frame as that of the other photo.
+    assert 2 * np.abs(a - b).mean() < np.abs(a - b[::-1]).mean()
+    assert av1.stat().st_size < 0.8 * h264.stat().st_size
+
+
+def test_av1_gives_the_same_bytes_again(tmp_path: Path) -> None:
+    assert film(tmp_path, "a", codec="av1").read_bytes() == film(tmp_path, "b", codec="av1").read_bytes()
+
+
+def test_an_encoder_of_h264_is_not_named_with_av1() -> None:
+    with pytest.raises(InvalidPipeline, match="codec must be h264 where the encoder is named"):
+        VIDEO.parse({"codec": "av1", "encoder": "nvenc"})
