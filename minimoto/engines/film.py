@@ -21,7 +21,7 @@ from minimoto.engines.film_encoder import FilmWriter, check_music, encoding, use
 from minimoto.engines.film_finish import Files, finish
 from minimoto.engines.film_frame import Frame, empty
 from minimoto.engines.film_settings import FilmSettings
-from minimoto.engines.film_slide import Draft, Slide, Source, backdrop, read, read_photo
+from minimoto.engines.film_slide import Draft, Slide, Source, backdrop, free_place, read, read_photo
 from minimoto.engines.film_title import Title
 from minimoto.engines.film_transition import choose
 from minimoto.errors import StepFailed, UnreadablePicture
@@ -184,7 +184,6 @@ class _Film:
     def _drafts(self) -> Generator[Draft, None, None]:
         """What the film shows, in order: cards as soon as there is a photo to put behind them."""
         settings, shown = self._settings, self._timing.slide
-        title = Title(settings.title, settings.size) if settings.title else None
         last: Source | None = None
         with closing(_read_ahead(self._photos, settings, self._open)) as sources:
             for number, (photo, source) in enumerate(sources, 1):
@@ -194,10 +193,10 @@ class _Film:
                 texts = [source.caption] if source.caption else []
                 if last is None:
                     yield from self._card(settings.intro, self._attached.intro, source)
-                    if title and settings.title_style == "card":
-                        yield Draft(backdrop(source, settings), 0, shown, (title,))
-                    elif title:
-                        texts.append(title)
+                    if settings.title and settings.title_style == "card":
+                        yield Draft(backdrop(source, settings), 0, shown, (Title(settings.title, settings.size),))
+                    elif settings.title:
+                        texts.append(Title(settings.title, settings.size, free_place(source)))
                 yield Draft(source, number, source.frames or shown, tuple(texts))
                 last = source
         if last is not None:
