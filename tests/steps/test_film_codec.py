@@ -6,8 +6,8 @@ from pathlib import Path
 
 import film_probe as probe
 import numpy as np
-import odd_pictures as odd
 import pytest
+from PIL import Image
 
 from minimoto.errors import InvalidPipeline
 from minimoto.steps import STEPS
@@ -17,10 +17,16 @@ SIZE = (320, 180)
 VIDEO = STEPS["video"]
 
 
+def _shapes(path: Path, seed: int) -> Path:
+    coarse = np.random.default_rng(seed).integers(0, 256, (18, 32, 3), np.uint8)
+    Image.fromarray(coarse).resize((640, 360), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
 def film(folder: Path, name: str, **params: str) -> Path:
     out = folder / name
     out.mkdir()
-    photos = tuple(odd.grain(folder / f"{name}{number}.jpg", SIZE) for number in range(2))
+    photos = tuple(_shapes(folder / f"{name}{number}.png", number) for number in range(2))
     wanted = {"size": "320x180", "fps": "10", "seconds": "1"} | params
     [made] = VIDEO.run(Context(photos, {}, out, "trip", lambda progress: None), VIDEO.parse(wanted)).outputs
     return made
@@ -32,8 +38,7 @@ def test_av1_shows_the_same_film_in_fewer_bytes(tmp_path: Path) -> None:
     assert "yuv420p(tv, bt709" in probe.about(av1)
     a, b = probe.frames(av1, SIZE).astype(float), probe.frames(h264, SIZE)
     assert a.shape == b.shape
-    # Grain, which no encoder keeps: twice as like its own frame as that of the other photo.
-    assert 2 * np.abs(a - b).mean() < np.abs(a - b[::-1]).mean()
+    assert np.abs(a - b).mean() < 6
     assert av1.stat().st_size < 0.8 * h264.stat().st_size
 
 
