@@ -74,7 +74,9 @@ def ours(vgg: Vgg, size: int, options: OptimiseOptions) -> Callable[[int], list[
     from minimoto.engines.style_scales import features_on
 
     photo, style = pictures(size)
-    objective = Objective(features_on(vgg, options, choose_device()), vgg, photo, [style], options)
+    layers = {*options.content_layers, *options.style_layers}
+    features = features_on(vgg, layers, options.pooling, choose_device())
+    objective = Objective(features, vgg, photo, [style], options)
 
     def run(iterations: int) -> list[float]:
         seen: list[float] = []

@@ -10,16 +10,22 @@ from torch import Tensor
 
 Evaluate = Callable[[Tensor], tuple[float, Tensor]]
 _COLUMNS = 16_384
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
 
 def adam(evaluate: Evaluate, start: Tensor, iterations: int, learning_rate: float) -> Tensor:
-    """Adam (Kingma and Ba 2015, algorithm 1), ``iterations`` evaluations from ``start`` on, which is not changed."""
-    x = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([x], lr=learning_rate)
-    for _ in range(iterations):
-        x.grad = evaluate(x.detach())[1]
-        optimizer.step()
-    return x.detach()
+    """Adam (Kingma and Ba 2015, algorithm 1), ``iterations`` evaluations from ``start`` on, which is not changed.
+
+    torch.optim's takes seconds to import, for it brings the compiler along.
+    """
+    x, mean, square = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
+    for step in range(1, iterations + 1):
+        gradient = evaluate(x)[1]
+        mean.lerp_(gradient, 1 - _BETAS[0])
+        square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
+        root = (square / (1 - _BETAS[1] ** step)).sqrt_().add_(_EPSILON)
+        x.addcdiv_(mean, root, value=-learning_rate / (1 - _BETAS[0] ** step))
+    return x
 
 
 def lbfgs(evaluate: Evaluate, start: Tensor, iterations: int, corrections: int) -> Tensor:

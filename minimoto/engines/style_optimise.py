@@ -5,13 +5,15 @@ Source: Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional 
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minimoto.engines.runtime_device import NO_TORCH, choose_device
-from minimoto.engines.style_optimise_settings import Iteration, OptimiseOptions
+from minimoto.engines.style_optimise_settings import Iteration, Model, OptimiseOptions, Pooling
 from minimoto.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,8 +21,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from minimoto.engines.runtime_device import Device
+    from minimoto.engines.style_objective import Features
+    from minimoto.engines.vgg import Vgg
+
+    Network = tuple[Vgg, Features]
 
 __all__ = ["Iteration", "OptimiseOptions", "stylise"]
+
+# The network's memory is that of one picture, and one picture keeps all processors busy.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def stylise(
@@ -54,14 +63,24 @@ def stylise(
     """
     if find_spec("torch") is None:
         raise ConfigError(f"style, mode=optimise: {NO_TORCH}")
-    from minimoto.engines.style_scales import features_on, stylise_with
-    from minimoto.engines.vgg import load_vgg
+    from minimoto.engines.style_scales import stylise_with
 
     options = options or OptimiseOptions()
     if weights is None:
         from minimoto.engines.registry import model_path
 
         weights = model_path(options.model)
-    vgg = load_vgg(weights, options.model).until([*options.content_layers, *options.style_layers])
-    features = features_on(vgg, options, device or choose_device())
-    return stylise_with(features, vgg, photo, styles, options, progress, mask=mask, init_image=init_image)
+    with _ONE_AT_A_TIME:
+        layers = tuple(sorted({*options.content_layers, *options.style_layers}))
+        vgg, features = _network(weights, options.model, layers, options.pooling, device or choose_device())
+        return stylise_with(features, vgg, photo, styles, options, progress, mask=mask, init_image=init_image)
+
+
+@functools.lru_cache(maxsize=1)
+def _network(weights: Path, model: Model, layers: tuple[str, ...], pooling: Pooling, device: Device) -> Network:
+    """The network and the way to its features, kept for the next photo."""
+    from minimoto.engines.style_scales import features_on
+    from minimoto.engines.vgg import load_vgg
+
+    vgg = load_vgg(weights, model).until(layers)
+    return vgg, features_on(vgg, layers, pooling, device)

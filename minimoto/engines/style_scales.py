@@ -5,7 +5,7 @@ Source: Gatys et al. 2017, "Controlling perceptual factors in neural style trans
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minimoto.engines.runtime_device import threads
 from minimoto.engines.style_descent import adam, lbfgs
 from minimoto.engines.style_objective import Features, Objective
-from minimoto.engines.style_optimise_settings import Iteration, OptimiseOptions
+from minimoto.engines.style_optimise_settings import Iteration, OptimiseOptions, Pooling
 from minimoto.engines.vgg import Vgg, from_pixels, to_pixels
 from minimoto.engines.vgg_torch import TorchFeatures
 from minimoto.engines.vgg_winograd import WinogradFeatures, fits
@@ -38,18 +39,17 @@ Size = tuple[int, int]
 Progress = Callable[[Iteration], None]
 
 
-def features_on(vgg: Vgg, options: OptimiseOptions, device: Device) -> Features:
-    """The fastest way to the features that ``options`` name on ``device``."""
-    layers = sorted({*options.content_layers, *options.style_layers})
+def features_on(vgg: Vgg, layers: Collection[str], pooling: Pooling, device: Device) -> Features:
+    """The fastest way to the features of ``layers`` on ``device``."""
+    if device.kind == "cpu":
+        torch.set_num_threads(threads())
     if device.kind == "cpu" and device.precision == "fp32" and fits(vgg):
-        from minimoto.engines.runtime_device import threads
-
         compiled = kernels(threads())
         if compiled is not None:
-            return WinogradFeatures(vgg, layers, options.pooling, compiled)
+            return WinogradFeatures(vgg, layers, pooling, compiled)
     # Half of what fp16 can hold is not enough for the gradients of these losses; bfloat16 has float32's range.
     half = torch.bfloat16 if device.precision != "fp32" and device.kind != "mps" else torch.float32
-    return TorchFeatures(vgg, layers, options.pooling, device.kind, half)
+    return TorchFeatures(vgg, layers, pooling, device.kind, half)
 
 
 def stylise_with(
@@ -124,6 +124,8 @@ class _Work:
         self._all = sum(share * w * h for share, (w, h) in zip(shares, sizes, strict=True))
         result = None
         for (width, height), share in zip(sizes, shares, strict=True):
+            if share == 0:
+                continue
             size = (max(width, self._least), max(height, self._least))
             start = result if result is not None else init_image if init_image is not None else photo
             noise = result is None and self._options.init == "random"

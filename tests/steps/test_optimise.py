@@ -15,7 +15,7 @@ from torch import Tensor
 
 from minimoto.engines.runtime import Device
 from minimoto.engines.style_descent import History, adam, lbfgs
-from minimoto.engines.style_objective import Losses, Objective
+from minimoto.engines.style_objective import Features, Losses, Objective
 from minimoto.engines.style_optimise import stylise
 from minimoto.engines.style_optimise_settings import Iteration, OptimiseOptions, layer_names
 from minimoto.engines.style_scales import features_on, scales, stylise_with, with_colours_of
@@ -28,6 +28,11 @@ torch.set_num_threads(1)
 Picture = NDArray[np.float32]
 CPU = Device("cpu", "test", "torch", "fp32")
 WIDTHS = (16, 16, 16, 32, 32)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIMOTO_THREADS", "1")
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +51,12 @@ PHOTO, STYLE = picture(40, 32, 1), picture(36, 48, 2)
 QUICK = OptimiseOptions(num_iterations=6, scales=1)
 
 
+def features(vgg: Vgg, options: OptimiseOptions, device: Device) -> Features:
+    return features_on(vgg, {*options.content_layers, *options.style_layers}, options.pooling, device)
+
+
 def styled(vgg: Vgg, options: OptimiseOptions = QUICK, photo: Picture = PHOTO, **more: object) -> Picture:
-    return stylise_with(features_on(vgg, options, CPU), vgg, photo, [STYLE], options, **more)  # type: ignore[arg-type]
+    return stylise_with(features(vgg, options, CPU), vgg, photo, [STYLE], options, **more)  # type: ignore[arg-type]
 
 
 def changed(options: OptimiseOptions, **values: object) -> OptimiseOptions:
@@ -84,6 +93,12 @@ def test_progress_rises_to_one_and_counts_every_iteration(vgg: Vgg) -> None:
     assert done[-1] == pytest.approx(1)
     assert [event.size for event in seen] == [(20, 16)] * 3 + [(40, 32)] * 4
     assert all(event.loss == pytest.approx(event.content + event.style + event.tv) for event in seen)
+
+
+def test_fewer_iterations_than_scales_leave_out_the_coarse_ones(vgg: Vgg) -> None:
+    seen: list[Iteration] = []
+    styled(vgg, changed(QUICK, num_iterations=1, scales=3), progress=seen.append)
+    assert [(event.size, event.done) for event in seen] == [((40, 32), 1.0)]
 
 
 def test_what_progress_raises_ends_the_work(vgg: Vgg) -> None:
@@ -147,11 +162,11 @@ def test_tiny_and_thin_pictures_are_styled(vgg: Vgg, size: tuple[int, int]) -> N
 
 def test_flat_pictures_are_styled(vgg: Vgg) -> None:
     flat = np.full((24, 24, 3), 0.5, np.float32)
-    result = stylise_with(features_on(vgg, QUICK, CPU), vgg, flat, [flat], QUICK)
+    result = stylise_with(features(vgg, QUICK, CPU), vgg, flat, [flat], QUICK)
     assert np.abs(result - flat).max() < 0.01
     # These two take steps of a fixed length however small the gradient is.
     for options in (changed(QUICK, normalize_gradients=True), changed(QUICK, optimizer="adam", learning_rate=0.1)):
-        result = stylise_with(features_on(vgg, options, CPU), vgg, flat, [flat], options)
+        result = stylise_with(features(vgg, options, CPU), vgg, flat, [flat], options)
         assert np.isfinite(result).all()
 
 
@@ -168,7 +183,7 @@ def test_two_styles_blend_by_their_weights(vgg: Vgg) -> None:
 
     def result(weights: tuple[float, ...], styles: list[Picture]) -> Picture:
         one = changed(options, style_blend_weights=weights)
-        return stylise_with(features_on(vgg, one, CPU), vgg, PHOTO, styles, one)
+        return stylise_with(features(vgg, one, CPU), vgg, PHOTO, styles, one)
 
     assert np.allclose(result((5, 0), [STYLE, other]), result((), [STYLE]), atol=1e-4)
     assert np.allclose(result((), [STYLE, other]), result((2, 2), [STYLE, other]), atol=1e-6)
@@ -178,9 +193,9 @@ def test_two_styles_blend_by_their_weights(vgg: Vgg) -> None:
 def test_the_compiled_kernels_and_torch_reach_the_same_loss(vgg: Vgg) -> None:
     options = changed(QUICK, num_iterations=60)
     lowest = []
-    for features in (features_on(vgg, options, CPU), TorchFeatures(vgg, layer_names("vgg19")[:13])):
+    for way in (features(vgg, options, CPU), TorchFeatures(vgg, layer_names("vgg19")[:13])):
         seen: list[Iteration] = []
-        stylise_with(features, vgg, PHOTO, [STYLE], options, seen.append)
+        stylise_with(way, vgg, PHOTO, [STYLE], options, seen.append)
         lowest.append(min(event.loss for event in seen))
     assert lowest[0] == pytest.approx(lowest[1], rel=0.1)
 
@@ -200,7 +215,7 @@ def test_wrong_arrays_are_named(
     vgg: Vgg, photo: Picture, styles: list[Picture], options: OptimiseOptions, more: dict[str, Picture], says: str
 ) -> None:
     with pytest.raises(InvalidInput, match=says):
-        stylise_with(features_on(vgg, options, CPU), vgg, photo, styles, options, **more)  # type: ignore[arg-type]
+        stylise_with(features(vgg, options, CPU), vgg, photo, styles, options, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -351,10 +366,10 @@ def test_without_torch_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_device_without_kernels_uses_torch(vgg: Vgg) -> None:
-    bf16 = features_on(vgg, QUICK, Device("cpu", "test", "torch", "bf16"))
+    bf16 = features(vgg, QUICK, Device("cpu", "test", "torch", "bf16"))
     odd = random_vgg("vgg19", (8, 8, 8, 8, 8)).until(["relu5_1"])
     assert isinstance(bf16, TorchFeatures)
-    assert isinstance(features_on(odd, QUICK, CPU), TorchFeatures)
+    assert isinstance(features(odd, QUICK, CPU), TorchFeatures)
 
 
 @pytest.mark.gpu
@@ -365,8 +380,8 @@ def test_a_gpu_agrees_with_the_cpu(vgg: Vgg) -> None:
 
     found = []
     for device in ("cpu", "cuda"):
-        features = TorchFeatures(vgg, layer_names("vgg19")[:13], device=device)
+        way = TorchFeatures(vgg, layer_names("vgg19")[:13], device=device)
         pictures = [to_pixels(one).to(device) for one in (PHOTO, STYLE)]
-        losses, _ = Objective(features, vgg, pictures[0], [pictures[1]], QUICK)(pictures[0])
+        losses, _ = Objective(way, vgg, pictures[0], [pictures[1]], QUICK)(pictures[0])
         found.append(losses.total)
     assert found[1] == pytest.approx(found[0], rel=1e-2)
