@@ -1,4 +1,4 @@
-"""Frames in, a film out, H.264 or AV1, through one ffmpeg process; and music laid under a finished film.
+"""Frames in, a film out, H.264 or AV1, through one ffmpeg process; and a look at the music.
 
 Command lines are built by ffmpeg-python and never pass a shell. With x264 the same frames give the same bytes on
 machines of as many cores: the threads are counted, and nothing of the clock or the machine is written.
@@ -52,7 +52,8 @@ class FilmWriter:
         size: (width, height) of the frames, both even.
         fps: frames a second.
         options: of the encoder; see :func:`encoding`.
-        faststart: put the index first, for the web; not needed on a film that goes through :func:`add_music`.
+        faststart: put the index first, for the web; not needed on a film that
+            :mod:`~minimoto.engines.film_finish` writes anew.
     """
 
     def __init__(
@@ -141,30 +142,6 @@ def check_music(music: Path) -> None:
         problem = "it is no sound file of a kind that is read" if "whitelist" in problem else problem
         problem = problem or "there is no sound in it"
         raise StepFailed(f"the music {music.name} cannot be used: {problem}", retry=False)
-
-
-def add_music(film: Path, music: Path, seconds: Fraction, out: Path) -> None:
-    """Copy ``film`` into ``out`` with ``music`` under it: looped or trimmed to ``seconds``, faded in and out, AAC.
-
-    Raises:
-        StepFailed: the film could not be written; worth another try.
-    """
-    length, fade = float(seconds), min(3.0, float(seconds) / 4)
-    sound = (
-        _music(music, stream_loop=-1)
-        .filter("aresample", 48000)
-        .filter("aformat", channel_layouts="stereo")
-        # Each turn of a loop skips its encoder's delay; count samples, or the sound ends that much early.
-        .filter("asetpts", "N/SR/TB")
-        .filter("atrim", end=f"{length:.6f}")
-        .filter("afade", type="in", duration=min(1.0, fade))
-        .filter("afade", type="out", start_time=f"{length - fade:.6f}", duration=f"{fade:.6f}")
-    )
-    options = {"c:v": "copy", "c:a": "aac", "b:a": "192k", "flags:a": "+bitexact", **_EXACT, "f": "mp4"}
-    picture = ffmpeg.input(f"file:{film}")["v:0"]
-    _, problem = _run(ffmpeg.output(picture, sound, f"file:{out}", movflags="+faststart", **options))
-    if problem:
-        raise StepFailed(f"the music {music.name} could not be added: {problem}", retry=True)
 
 
 def encoding(crf: int, fps: Fraction, *, nvenc: bool, codec: Codec = "h264") -> dict[str, Any]:
