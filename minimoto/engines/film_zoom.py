@@ -21,8 +21,11 @@ _INTERPOLATION = cv2.INTER_LINEAR_EXACT
 
 # Drawn beyond a quarter's end and thrown away: the last samples of a resize may lack a neighbour.
 _SPILL = 2
+# No less than this is drawn either way: cv2.resize copies what it takes to keep its size, whatever the scale. From 1.05
+# on, it never does so with this many samples.
+_LEAST = 12
 # Samples repeated around a canvas: for the spill, and for what rounding its point takes away.
-_MARGIN = 8
+_MARGIN = 16
 
 _Cut = tuple[slice, slice, bool]
 """Where a quarter lies on the canvas and in the frame, one way, and whether it is kept mirrored."""
@@ -48,11 +51,11 @@ class _Quarter:
     def draw(self, scale: float, target: Plane, scratch: Plane) -> None:
         """Draw it into ``target``, the frame's plane."""
         into = target[self.rows, self.columns]
-        height, width = (side + _SPILL for side in into.shape)
+        height, width = (max(side + _SPILL, _LEAST) for side in into.shape)
         source = self.source[: round(height * scale), : round(width * scale)]
         drawn = scratch[:height, :width]
         cv2.resize(source, (0, 0), drawn, 1 / scale, 1 / scale, _INTERPOLATION)
-        shown = drawn[:-_SPILL, :-_SPILL]
+        shown = drawn[: into.shape[0], : into.shape[1]]
         if self.flip is None:
             np.copyto(into, shown)
         else:
@@ -79,7 +82,7 @@ class Zoom:
             2 * round(point / side * room / 2) for point, side, room in zip(self._in_frame, size, full, strict=True)
         ]
         self._quarters = list(self._cut(canvas))
-        self._scratch = np.empty((size[1] + _SPILL, size[0] + _SPILL), np.uint8)
+        self._scratch = np.empty((size[1] + _LEAST, size[0] + _LEAST), np.uint8)
 
     def view(self, scale: float) -> View:
         """What :meth:`draw` shows at ``scale``."""
@@ -90,7 +93,7 @@ class Zoom:
         return View(scale, left, top)
 
     def draw(self, scale: float, out: Frame) -> Frame:
-        """Draw the view at ``scale`` in ``out``: canvas pixels for one of the frame's, 1 or more."""
+        """Draw the view at ``scale`` in ``out``: canvas pixels for one of the frame's, 1.05 or more."""
         targets = planes(out)
         for quarter in self._quarters:
             quarter.draw(scale, targets[quarter.plane], self._scratch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from test_film_frames import CANVAS, FRAME, found, spot
@@ -38,14 +38,16 @@ def test_a_point_follows_the_eased_path_to_a_fiftieth_of_a_pixel(slide: int) -> 
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.tuples(SHARES, SHARES), st.floats(1.0, 1.2), st.sampled_from([FRAME, (162, 90), (90, 162), (64, 64)]))
+@example((0.015, 0.98), 1.05, FRAME)
+@given(st.tuples(SHARES, SHARES), st.floats(1.05, 1.2), st.sampled_from([FRAME, (162, 90), (90, 162), (64, 64)]))
 def test_a_zoom_is_the_warp_that_it_says(focus: tuple[float, float], scale: float, size: tuple[int, int]) -> None:
     canvas = texture((size[0] * 6 // 10 * 2, size[1] * 6 // 10 * 2))
     zoom = Zoom(canvas, focus, size)
     view = zoom.view(scale)
     drawn, warped = zoom.draw(scale, empty(size)), warp(canvas, view.scale, view.left, view.top, empty(size))
     for plane, (a, b) in enumerate(zip(planes(drawn), planes(warped), strict=True)):
-        # Chroma may be a 20th of its pixels off, in shapes that change by up to 30 levels a pixel.
+        # Chroma may be a 20th of its pixels off, in shapes that change by some 40 levels a pixel. Beyond the canvas, a
+        # pixel at most, both repeat its edge.
         assert np.abs(a.astype(int) - b).max() <= (2 if plane == 0 else 4)
 
 
