@@ -105,13 +105,13 @@ class Modulated(nn.Module):
         super().__init__()
         self.channels = channels
         self.affine = nn.Linear(STYLE_DIMENSIONS, 2 * channels)
-        nn.init.normal_(self.affine.weight, std=0.02)
+        nn.init.normal_(self.affine.weight, std=0.05)
         nn.init.zeros_(self.affine.bias)
 
     def forward(self, features: Tensor, style: Tensor) -> Tensor:
         """``features`` with the style's mean and deviation in each channel."""
         scale, offset = self.affine(style)[:, :, None, None].split(self.channels, 1)
-        return functional.instance_norm(features) * (1 + scale) + offset
+        return cast(Tensor, functional.instance_norm(features) * (1 + scale) + offset)
 
 
 class Block(nn.Module):
@@ -139,7 +139,7 @@ class Trunk(nn.Module):
         self.down = nn.Conv2d(FEATURES, _TRUNK, 3, stride=2, padding=1, bias=False)
         self.after_down = Modulated(_TRUNK)
         self.blocks = nn.ModuleList([Block(_TRUNK) for _ in range(3)])
-        self.up = nn.Conv2d(_TRUNK, 4 * FEATURES, 3, padding=1)
+        self.up = nn.Conv2d(_TRUNK, FEATURES, 3, padding=1)
         self.join = nn.Conv2d(FEATURES, FEATURES, 3, padding=1, bias=False)
         self.leave = Modulated(FEATURES)
 
@@ -149,36 +149,33 @@ class Trunk(nn.Module):
         far = functional.relu(self.after_down(self.down(near), style))
         for block in self.blocks:
             far = block(far, style)
-        near = near + functional.pixel_shuffle(self.up(far), 2)
+        near = near + self.up(functional.interpolate(far, scale_factor=2.0, mode="nearest"))
         return functional.relu(self.leave(self.join(near), style))
 
 
 class Decoder(nn.Module):
-    """Styled features ``(N, FEATURES, h/4, w/4)``, the recoloured photo ``(N, 3, h, w)`` and the style to the result."""
+    """Styled features ``(N, FEATURES, h/4, w/4)``, the recoloured photo ``(N, 3, h, w)`` and the style to the result.
+
+    Enlarging comes before each convolution, never by shuffled or transposed ones: no grid of 2 or 4 pixels can come
+    from unequal phases (Odena et al. 2016, "Deconvolution and checkerboard artifacts").
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.up = nn.Conv2d(FEATURES, 4 * _HALF, 3, padding=1)
-        self.affine = nn.Linear(STYLE_DIMENSIONS, 2 * _HALF)
-        nn.init.normal_(self.affine.weight, std=0.02)
+        self.up = nn.Conv2d(FEATURES, _HALF, 3, padding=1)
+        self.affine = nn.Linear(STYLE_DIMENSIONS, 2 * _HALF + 3)
+        nn.init.normal_(self.affine.weight, std=0.05)
         nn.init.zeros_(self.affine.bias)
         self.refine = nn.Conv2d(_HALF, _HALF, 3, padding=1)
-        self.out = nn.Conv2d(_HALF, 12, 3, padding=1)
-        # Shuffled pixels are smoothed by a binomial filter to begin with: no pattern of 2 x 2 pixels can come from them.
-        self.smooth = nn.Conv2d(3, 3, 3, padding=1)
-        binomial = torch.tensor([0.25, 0.5, 0.25])
-        nn.init.zeros_(self.smooth.weight)
-        nn.init.zeros_(cast(Tensor, self.smooth.bias))
-        with torch.no_grad():
-            for channel in range(3):
-                self.smooth.weight[channel, channel] = torch.outer(binomial, binomial)
+        self.out = nn.Conv2d(_HALF, 3, 3, padding=1)
 
     def forward(self, features: Tensor, photo: Tensor, style: Tensor) -> Tensor:
         """The styled tile; may leave 0..1."""
-        half = functional.relu(functional.pixel_shuffle(self.up(features), 2))
-        scale, offset = self.affine(style)[:, :, None, None].split(_HALF, 1)
+        half = functional.relu(self.up(functional.interpolate(features, scale_factor=2.0, mode="nearest")))
+        scale, offset, share = self.affine(style)[:, :, None, None].split((_HALF, _HALF, 3), 1)
         half = functional.relu(self.refine(half) * (1 + scale) + offset)
-        return photo + cast(Tensor, self.smooth(functional.pixel_shuffle(self.out(half), 2)))
+        whole = functional.interpolate(half, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return cast(Tensor, photo * (1 + share) + self.out(whole))
 
 
 class StyleNetwork(nn.Module):
@@ -221,5 +218,7 @@ def _with_weights(part: nn.Module, prefix: str, weights: Path) -> nn.Module:
     from safetensors.torch import load_file
 
     tensors: Mapping[str, Tensor] = load_file(weights)
-    part.load_state_dict({name.removeprefix(prefix): t.float() for name, t in tensors.items() if name.startswith(prefix)})
+    part.load_state_dict(
+        {name.removeprefix(prefix): t.float() for name, t in tensors.items() if name.startswith(prefix)}
+    )
     return part.eval()
