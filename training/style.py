@@ -1,6 +1,7 @@
 """Train the network of the ``fast`` style, on the CPU or on one GPU.
 
-    python training/style.py --photos PHOTOS --styles STYLES --vgg VGG16.safetensors --out RUN --seconds 7200
+    python -m training.style --photos PHOTOS --styles STYLES --styles minimoto/engines/styles:6 \\
+        --vgg VGG16.safetensors --out RUN --seconds 7200
 
 The losses are those of ``training/style_losses.py``. Gram matrices of styles and content features of crops are kept
 after their first use: that halves the work.
@@ -116,9 +117,15 @@ def rate(options: argparse.Namespace, done: float) -> float:
 def pictures(options: argparse.Namespace, perception: Perception) -> tuple[Photos, Styles]:
     """The photos and styles to train on; writes which they are, and which are kept back, to ``data.tsv``."""
     photos, photos_back = listing(options.photos)
-    styles, styles_back = listing(options.styles)
+    styles: list[Path] = []
+    styles_back: list[Path] = []
+    for folder, shown in options.styles:
+        used, back = listing(folder)
+        # What is shown more often is our own, which nothing is measured on: none of it is kept back.
+        styles += used if shown == 1 else (used + back) * shown
+        styles_back += back if shown == 1 else []
     uses = {"photo": photos, "photo kept back": photos_back, "style": styles, "style kept back": styles_back}
-    rows = [f"{use}\t{path.name}\n" for use, paths in uses.items() for path in paths]
+    rows = [f"{use}\t{path.name}\n" for use, paths in uses.items() for path in dict.fromkeys(paths)]
     (options.out / "data.tsv").write_text("".join(rows))
     return (
         Photos([read(path, 200) for path in photos], perception, options.size, options.crops),
@@ -157,8 +164,11 @@ def train(options: argparse.Namespace) -> None:
 
 
 def begun(weights: Path | None) -> StyleNetwork:
-    """A network with the tensors of ``weights`` that fit it."""
+    """A network with the tensors of ``weights`` that fit it, mirroring crops at their edges as photos are in use."""
     network = StyleNetwork()
+    for layer in (*network.encoder.modules(), *network.decoder.modules()):
+        if isinstance(layer, nn.Conv2d):
+            layer.padding_mode = "reflect"
     if weights:
         own = network.state_dict()
         fitting = {n: t.float() for n, t in load_file(weights).items() if n in own and own[n].shape == t.shape}
@@ -166,11 +176,18 @@ def begun(weights: Path | None) -> StyleNetwork:
     return network
 
 
+def times(text: str) -> tuple[Path, int]:
+    """``FOLDER:8`` to the folder and 8, ``FOLDER`` to the folder and 1."""
+    folder, _, count = text.partition(":")
+    return Path(folder), int(count or 1)
+
+
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos, searched in depth")
-    parser.add_argument("--styles", type=Path, required=True, help="folder of style pictures")
+    parser.add_argument("--styles", type=times, action="append", required=True, metavar="FOLDER[:TIMES]",
+                        help="folder of style pictures, each shown TIMES as often; may be given again")  # fmt: skip
     parser.add_argument("--vgg", type=Path, required=True, help="safetensors of VGG16's convolutions")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--seconds", type=float, default=7200.0, help="time to train, with the runs before")
