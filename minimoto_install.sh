@@ -307,7 +307,7 @@ configuration() {
 # Fetched and checked by whoever runs setup; the check of the models below reads every byte of them again.
 models() {
     local file put=()
-    for file in "$models"/*.safetensors "$models"/*.json; do
+    for file in "$models"/*.safetensors "$models"/*.onnx "$models"/*.json; do
         [[ -f $file ]] || continue
         if place 0644 "$file" "$home/models/$(basename -- "$file")"; then put+=("$(basename -- "$file")"); fi
     done

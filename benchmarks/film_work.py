@@ -17,7 +17,7 @@ import psutil
 from minimoto.engines.film_settings import FilmSettings
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "photos"
-SETTINGS = FilmSettings(fill="crop", faces=False, encoder="x264")
+SETTINGS = FilmSettings(fill="crop", faces="off", encoder="x264")
 PEER_TRIES_UNDER = 120.0
 """Peers whose first run takes longer, in seconds, are run no second time."""
 

@@ -77,7 +77,11 @@ class Config:
         "SSM public parameter that names the base image",
     )
     models: tuple[str, ...] = _s(
-        "AMI", "models", (), "published models that setup brings and bakes into the image, comma-separated"
+        "AMI",
+        "models",
+        ("auto",),
+        "published models that setup brings and bakes into the image, comma-separated; auto: yunet, if it can be had; "
+        "none",
     )
 
     policy: str = _s("FLEET", "policy", "target", "target or classic")

@@ -157,7 +157,7 @@ def check_models(it: Installation) -> str:
     if damaged:
         raise CheckFailed(f"the shipped models {', '.join(damaged)} have other bytes than they should have")
     folder = it.prefix / "opt/minimoto/models"
-    baked = {path.stem for path in folder.glob("*.safetensors")}
+    baked = {path.stem for path in folder.glob("*") if path.suffix in {".safetensors", ".onnx"}}
     for name in sorted(baked):
         check(name, folder)
     missing = sorted(set(_wanted_models(it)) - baked)
@@ -167,8 +167,10 @@ def check_models(it: Installation) -> str:
 
 
 def _wanted_models(it: Installation) -> tuple[str, ...]:
+    from minimoto.baked_models import named
+
     try:
-        return config.load(str(it.settings), environ={}, required=False).models
+        return named(config.load(str(it.settings), environ={}, required=False))
     except MinimotoError:
         # What is wrong with the settings is for check_configuration to say.
         return ()

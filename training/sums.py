@@ -13,7 +13,7 @@ WEIGHTS = Path(__file__).parents[1] / "minimoto" / "engines" / "weights"
 
 def main() -> None:
     """The command."""
-    files = sorted([*WEIGHTS.glob("*.safetensors"), *WEIGHTS.glob("*.onnx")])
+    files = sorted(WEIGHTS.glob("*.safetensors"))
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
     (WEIGHTS / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
 

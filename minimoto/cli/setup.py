@@ -160,13 +160,23 @@ def _ask(deployment: Deployment) -> None:
 
 
 def _bring_models(settings: Config) -> None:
-    """Fetches what the image shall carry before anything is made: a model that cannot be had costs nothing yet."""
+    """Fetches what the image shall carry before anything is made: a model that cannot be had costs nothing yet. One
+    that nobody asked for by name is then left out."""
+    from minimoto import console
     from minimoto.cli.models import Bar
     from minimoto.engines.registry import fetch
+    from minimoto.baked_models import named, wished
+    from minimoto.errors import ModelMissing
 
-    for name in settings.models:
+    for name in named(settings):
         with Bar(name) as bar:
             fetch(name, report=bar)
+    for name in wished(settings):
+        try:
+            with Bar(name) as bar:
+                fetch(name, report=bar)
+        except ModelMissing as error:
+            console.note(f"setup goes on without a model for the image: {error}")
 
 
 def _make(deployment: Deployment, file: Path, answer: dict[str, Any], *, quiet: bool) -> None:

@@ -18,13 +18,14 @@ import cv2
 from minimoto.core.timeline import Moment, Span, span_after, span_moments, timing
 from minimoto.engines.film_beats import beat_grid
 from minimoto.engines.film_encoder import FilmWriter, check_music, encoding, uses_nvenc
+from minimoto.engines.film_faces import ready
 from minimoto.engines.film_finish import Files, finish
 from minimoto.engines.film_frame import Frame, empty
 from minimoto.engines.film_settings import FilmSettings
-from minimoto.engines.film_slide import Draft, Slide, Source, backdrop, free_place, read, read_photo
+from minimoto.engines.film_slide import Draft, Slide, Source, backdrop, free_place, may_cut, read, read_photo
 from minimoto.engines.film_title import Title
 from minimoto.engines.film_transition import choose
-from minimoto.errors import StepFailed, UnreadablePicture
+from minimoto.errors import ModelMissing, StepFailed, UnreadablePicture
 
 Report = Callable[[float, str], None]
 """Called with the share done, 0..1, and a note."""
@@ -53,12 +54,14 @@ class FilmReport:
         skipped: photos and clips that could not be used, or not to their end, with the error of each.
         missing: characters of titles and captions that no font has.
         beside: files made beside the film: its poster, its preview.
+        blind: why faces were not looked for, although they might be cut; empty where they were.
     """
 
     frames: int
     skipped: tuple[tuple[Path, UnreadablePicture], ...]
     missing: str
     beside: tuple[Path, ...] = ()
+    blind: str = ""
 
 
 def make_film(
@@ -81,11 +84,12 @@ def make_film(
         attached: pictures for its cards.
 
     Raises:
-        StepFailed: no photo can be used, or the music or a card's picture cannot (``retry`` false); ffmpeg failed
-            (``retry`` true).
+        StepFailed: no photo can be used, or the music or a card's picture cannot, or faces cannot be found
+            where the settings insist on it (``retry`` false); ffmpeg failed (``retry`` true).
     """
     partial = out.parent / ".partial"
     files = Files(partial, out, music)
+    settings, blind = _seeing(settings)
     try:
         partial.mkdir()
         if music is not None:
@@ -98,7 +102,21 @@ def make_film(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     report(1.0, f"{film.frames} frames")
-    return FilmReport(film.frames, tuple(film.skipped), "".join(sorted(film.missing)), beside)
+    return FilmReport(film.frames, tuple(film.skipped), "".join(sorted(film.missing)), beside, blind)
+
+
+def _seeing(settings: FilmSettings) -> tuple[FilmSettings, str]:
+    """The settings that the film can be made with, and why faces will not be looked for; empty if they will, or need
+    not be."""
+    if not may_cut(settings):
+        return settings, ""
+    try:
+        ready()
+    except ModelMissing as error:
+        if settings.faces == "on":
+            raise StepFailed(f"faces=on: {error}", retry=False) from error
+        return replace(settings, faces="off"), f"not looked for, so that some may be cut: {error}"
+    return settings, ""
 
 
 class _Film:

@@ -1,15 +1,13 @@
 """Finding faces in a photo, so that none is cut.
 
 YuNet (W. Wu, H. Peng, S. Yu: YuNet: A Tiny Millisecond-level Face Detector, Machine Intelligence Research 20, 2023), as
-OpenCV's ``FaceDetectorYN`` runs it. The model, ``weights/yunet.onnx``, is the one that OpenCV's model zoo publishes
-(``face_detection_yunet_2023mar``, MIT), its block-quantised weights written as plain
-numbers so that any OpenCV reads it.
+OpenCV's ``FaceDetectorYN`` runs it. Its weights are those that OpenCV's model zoo publishes; they come through the
+registry as ``yunet``.
 """
 
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,8 +15,10 @@ import numpy as np
 from PIL import Image
 
 from minimoto.core.framing import Rect
+from minimoto.engines.registry import model_path
+from minimoto.errors import ModelMissing
 
-MODEL = Path(__file__).parent / "weights" / "yunet.onnx"
+MODEL = "yunet"
 
 # On photos of a long side of 480 pixels, faces of a fortieth of it are still found. At 0.7, what it finds are faces.
 _SIDE = 480
@@ -32,11 +32,23 @@ _HEAD = (0.15, 0.4, 0.15, 0.15)
 _own = threading.local()
 
 
+def ready() -> None:
+    """Sees that faces can be looked for.
+
+    Raises:
+        ModelMissing: the network is not here, was changed, or this OpenCV does not read it; says what to do.
+    """
+    _detector()
+
+
 def faces(image: Image.Image) -> tuple[Rect, ...]:
     """The heads in a picture, in shares of its sides, the surest first.
 
     Parameters:
         image: upright, ``RGB`` or ``RGBA``.
+
+    Raises:
+        ModelMissing: as :func:`ready`.
     """
     scale = min(1.0, _SIDE / max(image.size))
     small = image.convert("RGB").resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BOX)
@@ -58,9 +70,12 @@ def faces(image: Image.Image) -> tuple[Rect, ...]:
 def _detector() -> Any:
     """One for each thread: it keeps its input."""
     if not hasattr(_own, "detector"):
+        path = model_path(MODEL)
         level = cv2.utils.logging.setLogLevel(2)  # it warns that no other device was asked for
         try:
-            _own.detector = cv2.FaceDetectorYN.create(str(MODEL), "", (_SIDE, _SIDE), _SURE, _OVERLAP, _MOST)
+            _own.detector = cv2.FaceDetectorYN.create(str(path), "", (_SIDE, _SIDE), _SURE, _OVERLAP, _MOST)
+        except cv2.error as error:
+            raise ModelMissing(f"{path}: OpenCV {cv2.__version__} does not read it: {error.err}") from error
         finally:
             cv2.utils.logging.setLogLevel(level)
     return _own.detector

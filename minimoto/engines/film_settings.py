@@ -32,6 +32,7 @@ Encoder = Literal["auto", "x264", "nvenc"]
 Codec = Literal["h264", "av1"]
 Caption = Literal["date", "place", "file"]
 ClipSound = Literal["keep", "mute"]
+Faces = Literal["auto", "on", "off"]
 Chapters = Literal["none", "photo", "day"]
 Preview = Literal["none", "gif", "webp"]
 Poster = Literal["none", "first", "middle"]
@@ -54,7 +55,8 @@ class FilmSettings:
         crf: constant rate factor, 0..51; less is better and larger.
         encoder: ``x264``, ``nvenc`` (NVIDIA), or ``auto``: NVENC where a frame can really be encoded by it.
         codec: ``h264``, which everything plays, or ``av1``: less than half of the bytes for as good a picture.
-        faces: keep faces in the picture, whatever is cropped and however it moves.
+        faces: keep faces in the picture, whatever is cropped and however it moves: ``auto`` where the network that finds
+            them is here, ``on`` or fail; ``off`` looks for none.
         beats: let transitions fall on the beats of the music.
         captions: what is written under each photo, in this order; what a photo does not say is left out.
         intro, outro: text on a card before the first and after the last photo; empty for no card.
@@ -78,7 +80,7 @@ class FilmSettings:
     crf: int = QUALITIES["medium"]
     encoder: Encoder = "auto"
     codec: Codec = "h264"
-    faces: bool = True
+    faces: Faces = "auto"
     beats: bool = False
     captions: tuple[Caption, ...] = ()
     intro: str = ""

@@ -216,8 +216,13 @@ def _scaled(heads: tuple[Rect, ...], part: Rect, size: tuple[int, int], corner: 
     return tuple(head.scaled(x, y).moved(*corner) for head in heads)
 
 
+def may_cut(settings: FilmSettings) -> bool:
+    """Whether faces have to be looked for: not where nothing is ever cut."""
+    return settings.faces != "off" and (settings.motion != "none" or settings.fill == "crop")
+
+
 def _heads(image: Image.Image, settings: FilmSettings) -> tuple[Rect, ...]:
-    """The heads in a decoded photo, in its pixels; none looked for where nothing is ever cut."""
-    if not settings.faces or (settings.motion == "none" and settings.fill != "crop"):
+    """The heads in a decoded photo, in its pixels; none where they are not looked for."""
+    if not may_cut(settings):
         return ()
     return tuple(head.scaled(*image.size) for head in faces(image))

@@ -1,9 +1,9 @@
 """The model registry: where each network's weights lie, and how they come there.
 
 Weights of our own lie in the package. Published ones are fetched once, held to the SHA-256 of their publisher, turned
-into safetensors and kept in a folder, each with a small ``NAME.json`` beside it that says where it came from and what
-its bytes must be. They are looked for in this order: ``MINIMOTO_MODELS``, the installation's own ``models`` (baked into
-an image), the cache. Nothing is fetched unless :func:`fetch` is called.
+into safetensors (ONNX where OpenCV reads it) and kept in a folder, each with a small ``NAME.json`` beside it that says
+where it came from and what its bytes must be. They are looked for in this order: ``MINIMOTO_MODELS``, the
+installation's own ``models`` (baked into an image), the cache. Nothing is fetched unless :func:`fetch` is called.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def folders() -> tuple[Path, ...]:
 
 
 def model_path(name: str) -> Path:
-    """The model's safetensors file, its bytes checked.
+    """The model's file, its bytes checked: safetensors, but for ``yunet``, which is ONNX.
 
     Raises:
         ModelMissing: it is not here, or was changed; the message says how to bring it.
@@ -80,10 +80,11 @@ def check(name: str, folder: Path) -> Path:
     Raises:
         ModelMissing: it is not there, or was changed.
     """
-    path = folder / f"{name}.safetensors"
+    model = known(name)
+    path = folder / model.file
     if not path.is_file():
         raise ModelMissing(f"{path}: no such file")
-    _check(known(name), path)
+    _check(model, path)
     return path
 
 
@@ -137,7 +138,7 @@ def fetch(
     to: Path | None = None,
     report: Report = silent,
 ) -> Path:
-    """Brings a model and returns its safetensors file; one that is here already stays as it is.
+    """Brings a model and returns its file; one that is here already stays as it is.
 
     Parameters:
         sources: tried in order: addresses, files and folders that hold a published file (or a fetched model with its
@@ -156,7 +157,7 @@ def fetch(
         raise ModelMissing(f"{sha256!r} is no SHA-256: 64 hexadecimal digits are")
     if sources is None and to is None and not sha256 and state(name) == "here":
         return model_path(name)
-    target = (to or cache_dir() / "models") / f"{name}.safetensors"
+    target = (to or cache_dir() / "models") / model.file
     failures = []
     for source in _default_sources(model) if sources is None else sources:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from minimoto.engines.registry_convert import convert
 from minimoto.engines.registry_download import Report, bring, digest
 from minimoto.engines.registry_models import Model, Source
+from minimoto.engines.registry_onnx import plain
 from minimoto.engines.registry_record import Record, place, read_record, record_of, write_record
 from minimoto.errors import ModelMissing
 
@@ -27,7 +29,9 @@ def bring_from(model: Model, source: Source | Path, target: Path, sha256: str, r
     if isinstance(source, Path):
         return _from_path(model, source, target, sha256)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
-        wanted = replace(source, sha256=sha256) if sha256 and source.url else source
+        wanted = (
+            replace(source, sha256=sha256, result="") if sha256 not in {"", source.sha256} and source.url else source
+        )
         file = bring(wanted, Path(folder), report)
         return _keep(model, wanted, file, target, str(source), given=wanted.sha256 != source.sha256)
 
@@ -37,7 +41,7 @@ def _from_path(model: Model, path: Path, target: Path, sha256: str) -> Record:
     if not path.exists():
         raise ModelMissing(f"{path}: no such file or folder")
     fetched = path / target.name if path.is_dir() else path
-    if fetched.suffix == ".safetensors" and record_of(fetched).is_file():
+    if fetched.suffix == model.suffix and record_of(fetched).is_file():
         return _copy_fetched(model, fetched, target)
     names = [source.file for source in model.sources]
     files = [path / name for name in names if (path / name).is_file()] if path.is_dir() else [path]
@@ -52,10 +56,10 @@ def _from_path(model: Model, path: Path, target: Path, sha256: str) -> Record:
         wanted = ", ".join(f"{source.sha256} ({source.file})" for source in model.sources)
         raise ModelMissing(f"{file}: its SHA-256 is {found}, published is {wanted}; --sha256 takes another one")
     like = next((source for source in model.sources if Path(source.file).suffix == file.suffix), None)
-    if like is None and file.suffix != ".safetensors":
+    if like is None and (file.suffix, model.suffix) != (".safetensors", ".safetensors"):
         raise ModelMissing(f"{file}: {model.name} is published as {', '.join(names)}; no other kind of file is read")
     kind = replace(model.sources[0], format="safetensors") if like is None else like
-    return _keep(model, replace(kind, sha256=found), file, target, str(file), given=True)
+    return _keep(model, replace(kind, sha256=found, result=""), file, target, str(file), given=True)
 
 
 def _copy_fetched(model: Model, fetched: Path, target: Path) -> Record:
@@ -70,12 +74,22 @@ def _copy_fetched(model: Model, fetched: Path, target: Path) -> Record:
 
 
 def _keep(model: Model, source: Source, file: Path, target: Path, origin: str, *, given: bool) -> Record:
-    from safetensors.numpy import save
-
-    tensors = convert(model.name, source.format, file)
-    # One entry only: safetensors writes several in no particular order, and the same file shall give the same bytes.
-    about = {"minimoto": f"{model.name} from {source.sha256}, {model.licence}"}
-    place(save(tensors, about), target)
-    record = Record(model.name, digest(target), origin, source.sha256, given)
+    data = _content(model, source, file)
+    made = hashlib.sha256(data).hexdigest()
+    if source.result not in {"", made}:
+        raise ModelMissing(f"{file}: what was made of it has the SHA-256 {made} instead of {source.result}")
+    place(data, target)
+    record = Record(model.name, made, origin, source.sha256, given)
     write_record(record, target)
     return record
+
+
+def _content(model: Model, source: Source, file: Path) -> bytes:
+    """What is kept of a published file; the same file gives the same bytes."""
+    from safetensors.numpy import save
+
+    if source.format == "onnx":
+        return plain(model.name, file)
+    # One entry only: safetensors writes several in no particular order.
+    about = {"minimoto": f"{model.name} from {source.sha256}, {model.licence}"}
+    return save(convert(model.name, source.format, file), about)

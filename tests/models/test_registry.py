@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from minimoto.engines import registry
 from minimoto.engines.registry import MODELS, fetch, model_path, paths, state, verify
 from minimoto.engines.registry_layouts import LAYOUTS
+from minimoto.engines.registry_onnx import OUTPUTS
 from minimoto.errors import ModelMissing
 
 from .conftest import Add, Tensors
@@ -164,9 +165,10 @@ def test_every_published_model_is_complete() -> None:
     for model in MODELS.values():
         assert model.what
         assert model.licence
-        assert model.shipped or model.name in LAYOUTS
+        assert model.shipped or model.name in (OUTPUTS if model.suffix == ".onnx" else LAYOUTS)
         for source in model.sources:
             assert len(bytes.fromhex(source.sha256)) == 32
+            assert len(bytes.fromhex(source.result)) == 32 * (source.format == "onnx")
             assert source.size > 0
             assert bool(source.url) != bool(source.package)
             assert not source.url or source.url.startswith("https://")

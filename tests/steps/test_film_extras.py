@@ -203,7 +203,7 @@ def test_sizes_by_name(name: str) -> None:
         ({"poster": "last"}, "poster must be one of"),
         ({"outro": "x" * 201}, "outro must be at most 200"),
         ({"intro_picture": "/etc/passwd"}, "intro_picture must be the name of a file"),
-        ({"faces": "yes"}, "faces must be one of on, off"),
+        ({"faces": "yes"}, "faces must be one of auto, on, off"),
     ],
 )
 def test_bad_parameters_are_named(params: dict[str, str], says: str) -> None:

@@ -43,7 +43,8 @@ class BakedImage(Resource):
         ec2, name = ctx.client("ec2"), ctx.name(f"service-{__version__}")
         service = ctx.id("service")
         ctx.wait("ec2", "instance_running", f"machine {service}", InstanceIds=[service])
-        models = {MODELS_TAG: _models(ctx.config)} if ctx.config.models else {}
+        carried = _models(ctx.config)
+        models = {MODELS_TAG: carried} if carried else {}
         tags = ctx.tag_list(self.role, Name=name, **{VERSION_TAG: __version__, **models})
         # moto cannot tag a snapshot while it makes an image.
         tagged = ("image",) if ctx.config.local else ("image", "snapshot")
@@ -61,9 +62,10 @@ class BakedImage(Resource):
 
     def settings(self, ctx: Context, found: Found) -> list[Setting]:
         advice = f"to bake a new one: aws ec2 deregister-image --image-id {found.id}, then run setup again"
+        baked = found.tags.get(MODELS_TAG, "")
         return [
             Setting("version", found.tags.get(VERSION_TAG), __version__, advice=advice),
-            Setting("models", found.tags.get(MODELS_TAG, ""), _models(ctx.config), advice=advice),
+            Setting("models", baked, _models(ctx.config, baked), advice=advice),
         ]
 
     def settle(self, ctx: Context, found: Found) -> None:
@@ -114,8 +116,10 @@ class BakedImage(Resource):
         ctx.insist(f"snapshot {snapshot}", delete, while_=lambda error: code_of(error) == "InvalidSnapshot.InUse")
 
 
-def _models(config: Config) -> str:
-    return " ".join(sorted(config.models))
+def _models(config: Config, baked: str = "") -> str:
+    from minimoto.baked_models import carried
+
+    return " ".join(sorted(carried(config, baked.split())))
 
 
 def _snapshots(image: object) -> list[str]:

@@ -83,8 +83,9 @@ class SshInstaller:
 def _model_files(config: Config) -> tuple[Path, ...]:
     """The models that the image shall carry, from this computer, where setup has brought them."""
     from minimoto.engines.registry import paths
+    from minimoto.baked_models import carried
 
-    return tuple(path for name in config.models for path in paths(name))
+    return tuple(path for name in carried(config) for path in paths(name))
 
 
 class LocalInstaller:
