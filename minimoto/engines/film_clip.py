@@ -25,8 +25,11 @@ MOST_BYTES = 8 * 2**30
 PATIENCE = 60.0
 """Seconds that a clip may take to be looked at, or to give its next frame."""
 
-_SHOWN = re.compile(r"showinfo.* sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(\w)")
-_COLOUR = re.compile(r"color_range:(\S+) color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)")
+# What a file says about itself is indented, so it cannot pass for the filter's own words.
+_SHOWN = re.compile(r"^\[Parsed_showinfo.* sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(\w)", re.M)
+_COLOUR = re.compile(
+    r"^\[Parsed_showinfo.*color_range:(\S+) color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", re.M
+)
 _HDR = ("arib-std-b67", "smpte2084")
 
 # What ffmpeg writes where a packet does not say when it is shown, as in MPEG program streams.

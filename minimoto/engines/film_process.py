@@ -111,8 +111,10 @@ class Pipe:
         self._selector.register(stdout, selectors.EVENT_READ)
 
     def read_into(self, out: memoryview) -> int:
-        """Fills ``out``; the bytes that came, fewer than ``out`` holds only at the end."""
+        """Fills ``out``; the bytes that came, fewer than ``out`` holds only at the end, and once it was ended."""
         filled = 0
+        if self._stdout.closed:
+            return filled
         while filled < len(out):
             if not self._selector.select(self._patience):
                 self.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from minimoto.media import ffmpeg_path
@@ -15,14 +16,20 @@ def ffmpeg(*words: str) -> None:
 
 
 def plain(
-    path: Path, colour: str = "red", seconds: float = 2, size: str = "160x90", fps: int = 25, sound: int = 0
+    path: Path,
+    colour: str = "red",
+    seconds: float = 2,
+    size: str = "160x90",
+    fps: int = 25,
+    sound: int = 0,
+    more: Sequence[str] = (),
 ) -> Path:
-    """One colour; ``sound`` is the frequency of a tone, 0 for none."""
+    """One colour; ``sound`` is the frequency of a tone, 0 for none; ``more`` are options of ffmpeg."""
     words = ["-f", "lavfi", "-i", f"color={colour}:s={size}:r={fps}:d={seconds}"]
     if sound:
         words += ["-f", "lavfi", "-i", f"sine=frequency={sound}:duration={seconds}:sample_rate=48000"]
     codec = ["-c:v", "mpeg4", "-q:v", "2"] if path.suffix == ".avi" else ["-c:v", "libx264", "-pix_fmt", "yuv420p"]
-    ffmpeg(*words, *codec, str(path))
+    ffmpeg(*words, *codec, *more, str(path))
     return path
 
 

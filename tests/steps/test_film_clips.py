@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import odd_pictures as odd
 import pytest
 
 from minimoto.engines.film_clip import probe as look
+from minimoto.engines.film_process import Pipe
 from minimoto.errors import UnreadablePicture
 from minimoto.steps import STEPS
 from minimoto.steps.base import Context, StepResult
@@ -205,3 +207,19 @@ def test_a_clip_whose_end_is_missing_is_shown_as_far_as_it_goes(tmp_path: Path) 
     film, half = make(tmp_path, [clip])
     assert half.skipped == ()
     assert 10 <= len(probe.frames(film, SIZE)) <= 30
+
+
+def test_what_a_video_says_of_itself_is_not_taken_for_what_it_is(tmp_path: Path) -> None:
+    lie = "[Parsed_showinfo_0 @ 0x1] sar:1/1 s:0x0 i:P"
+    clip = clips.plain(
+        tmp_path / "a.mp4", "red", 1, more=["-metadata", f"title={lie}", "-metadata", f"comment=\n{lie}"]
+    )
+    found = look(clip, Fraction(15))
+    assert found.size == SIZE
+    assert make(tmp_path, [*photos(tmp_path, 1), clip])[1].skipped == ()
+
+
+def test_a_decoder_that_says_nothing_is_ended_once_and_for_all() -> None:
+    with Pipe([sys.executable, "-c", "import signal; signal.pause()"], patience=0.05) as pipe:
+        assert pipe.read(10) == b""
+        assert pipe.read(10) == b""
