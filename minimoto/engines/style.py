@@ -22,6 +22,8 @@ Pixels = NDArray[np.uint8]
 
 _EDGE = 16
 """Pixels that the photo goes on, mirrored, beyond each edge: the network sees nothing outside, which would show."""
+_LONGEST = 8
+"""Times its shorter side that a style picture may be long: a line of pixels would be enlarged to gigabytes."""
 _MOST_VIEWS = 3
 """Squares of a style picture, along an axis, that its style vector is the mean of."""
 
@@ -166,7 +168,11 @@ def fast_style(weights: Path) -> FastStyle:
 
 
 def _shrunk(picture: Pixels, shorter: int = network.STYLE_SIZE) -> Pixels:
-    """The picture with its shorter side at ``shorter`` pixels."""
+    """The picture with its shorter side at ``shorter`` pixels; of a very long one the middle."""
+    height, width = picture.shape[:2]
+    most = _LONGEST * min(width, height)
+    down, across = (max(0, side - most) // 2 for side in (height, width))
+    picture = picture[down : down + most, across : across + most]
     height, width = picture.shape[:2]
     scale = shorter / min(width, height)
     size = (max(shorter, round(width * scale)), max(shorter, round(height * scale)))

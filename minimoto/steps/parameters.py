@@ -12,7 +12,25 @@ from minimoto.errors import InvalidPipeline
 _SIZE = re.compile(r"(\d{1,5})[xX×](\d{1,5})")
 _COLOUR = re.compile(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 _NAMED_COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128), "gray": (128, 128, 128)}
+_LONGEST_NUMBER = 40
 _NTSC = {"23.976": Fraction(24000, 1001), "29.97": Fraction(30000, 1001), "59.94": Fraction(60000, 1001)}
+
+
+def fraction(text: str) -> Fraction:
+    """A number exactly as written: ``0.1``, ``1/3``, ``29.97``, which means NTSC's, or ``1e9``.
+
+    Raises:
+        ValueError: it is none, or written so long that it would take a while to read.
+    """
+    if text in _NTSC:
+        return _NTSC[text]
+    # Of 1e999999999 all the digits would be computed.
+    if len(text) > _LONGEST_NUMBER or re.search(r"[eE][+-]?[\d_]{3}", text):
+        raise ValueError(f"not a number that is read: {text[:20]}")
+    try:
+        return Fraction(text)
+    except ZeroDivisionError as error:
+        raise ValueError(str(error)) from None
 
 
 class Parameters:
@@ -52,8 +70,8 @@ class Parameters:
     def number(self, name: str, default: Fraction, low: Fraction | int, high: Fraction | int) -> Fraction:
         """A number from ``low`` to ``high``, exactly as written (``0.1`` is a tenth)."""
         try:
-            value = _NTSC.get(self._values[name]) or Fraction(self._values[name]) if name in self._values else default
-        except (ValueError, ZeroDivisionError):
+            value = fraction(self._values[name]) if name in self._values else default
+        except ValueError:
             raise self.wrong(name, "a number") from None
         if not low <= value <= high:
             raise self.wrong(name, f"from {float(low):g} to {float(high):g}")

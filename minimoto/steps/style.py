@@ -13,7 +13,7 @@ from minimoto.engines.style_optimise_settings import RANGES, Init, Model, Optimi
 from minimoto.engines.style_settings import MADE_STYLES, Colors, FastOptions
 from minimoto.errors import InvalidInput, InvalidPipeline
 from minimoto.steps.base import Context, Step, StepResult
-from minimoto.steps.parameters import Parameters
+from minimoto.steps.parameters import Parameters, fraction
 
 Mode = Literal["fast", "optimise"]
 Format = Literal["auto", "png"]
@@ -141,8 +141,8 @@ def _weights(given: Parameters, count: int) -> tuple[float, ...]:
     if not text:
         return ()
     try:
-        weights = tuple(float(Fraction(part.strip())) for part in re.split(r"[+,]", text))
-    except (ValueError, ZeroDivisionError, OverflowError):
+        weights = tuple(float(fraction(part.strip())) for part in re.split(r"[+,]", text))
+    except ValueError:
         raise given.wrong(name, "numbers joined by +, such as 2+1") from None
     if len(weights) != count:
         raise given.wrong(name, f"{count} number{'s' if count > 1 else ''}, one for each picture")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MOST_STYLE_SIDE = 2048
 """Pixels of a style picture's longer side; more would not be looked at."""
+_WIDEST_BLUR = 16.0
+"""Standard deviation in pixels."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,8 @@ def _opened(path: Path, what: str) -> Image.Image:
             image = picture.decode(target)
     except UnreadablePicture as error:
         raise StepFailed(f"{what} cannot be used: {error}", retry=False) from error
+    except OSError as error:
+        raise StepFailed(f"{what} {path.name} could not be read: {error.strerror or error}", retry=True) from error
     if image.width > target[0] or image.height > target[1]:
         image = image.resize(target, reducing_gap=3.0)
     if image.mode == "RGBA":
@@ -257,15 +261,27 @@ class _Mask:
 
     def at(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         """``(H, W)``, as large as ``photo``."""
-        import cv2
         import numpy as np
 
         if self._image is None:
             return None
         height, width = photo.shape[:2]
         if (width, height) not in self._kept:
-            mask = cv2.resize(np.asarray(self._image), (width, height), interpolation=cv2.INTER_LINEAR)
-            sigma = self._feather / 100 * max(width, height) / 2
-            soft = cv2.GaussianBlur(mask, (0, 0), sigma) if sigma > 0.3 else mask
-            self._kept = {(width, height): np.asarray(soft, np.uint8)}
+            soft = _softened(np.asarray(self._image), (width, height), self._feather / 100 * max(width, height) / 2)
+            self._kept = {(width, height): soft}
         return self._kept[width, height]
+
+
+def _softened(mask: NDArray[np.uint8], size: tuple[int, int], sigma: float) -> NDArray[np.uint8]:
+    """``mask`` at ``size`` (width, height), blurred by ``sigma`` of its pixels."""
+    import cv2
+    import numpy as np
+
+    # A wide blur takes hours at full size, and at less the same is seen.
+    shrink = max(1.0, sigma / _WIDEST_BLUR)
+    small = tuple(max(1, round(side / shrink)) for side in size)
+    way = cv2.INTER_AREA if small[0] <= mask.shape[1] and small[1] <= mask.shape[0] else cv2.INTER_LINEAR
+    soft = cv2.resize(mask, small, interpolation=way)
+    if sigma > 0.3:
+        soft = cv2.GaussianBlur(soft, (0, 0), sigma / shrink)
+    return np.asarray(cv2.resize(soft, size, interpolation=cv2.INTER_LINEAR), np.uint8)

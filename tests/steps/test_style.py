@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from style_weights import engine, weights  # noqa: F401
 
 from minimoto.engines import style_network
-from minimoto.engines.style import FastStyle, Look
+from minimoto.engines.style import FastStyle, Look, _shrunk
 from minimoto.engines.style_colour import LUMA, statistics
 from minimoto.engines.style_settings import MOST_PIXELS, FastOptions, memory_plan
 
@@ -192,3 +192,8 @@ def test_24_megapixels_are_styled_at_their_own_size_below_two_and_a_half_gib() -
     plan = memory_plan(6000, 4000)
     assert plan.size == (6000, 4000)
     assert plan.bytes < 2.5 * 2**30
+
+
+def test_a_line_of_pixels_is_not_enlarged_to_gigabytes() -> None:
+    assert _shrunk(np.zeros((4000, 1, 3), np.uint8), 64).shape == (512, 64, 3)
+    assert _shrunk(np.zeros((1, 5, 3), np.uint8), 64).shape == (64, 320, 3)

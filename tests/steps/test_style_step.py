@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import odd_pictures as odd
 import pytest
@@ -15,6 +16,7 @@ from minimoto.engines.style_settings import MADE, MADE_STYLES
 from minimoto.errors import InvalidPipeline, ModelMissing, StepFailed
 from minimoto.steps import STEPS
 from minimoto.steps.base import Context, Progress, StepResult
+from minimoto.steps.style_run import _softened
 
 STYLE = STEPS["style"]
 
@@ -113,6 +115,7 @@ def test_the_options_of_optimise_are_neural_styles() -> None:
         ({"picture": "ink", "weights": "1+2"}, "weights must be 1 number, one for each picture"),
         ({"picture": "ink+swirl", "weights": "0+0"}, "above 0"),
         ({"picture": "ink", "weights": "x"}, "numbers joined by"),
+        ({"picture": "ink", "weights": "1e999999999"}, "numbers joined by"),
         ({"picture": "ink", "strength": "1.5"}, "strength must be from 0 to 1"),
         ({"picture": "ink", "colors": "both"}, "colors must be one of transfer, keep"),
         ({"picture": "ink", "mode": "slow"}, "mode must be one of fast, optimise"),
@@ -131,8 +134,23 @@ def test_bad_parameters_are_named(params: dict[str, str], says: str) -> None:
         STYLE.parse(params)
 
 
+def test_a_wide_blur_of_a_mask_is_quick_and_the_same() -> None:
+    mask = np.zeros((300, 400), np.uint8)
+    mask[80:200, 100:250] = 255
+    exact = cv2.GaussianBlur(mask, (0, 0), 40).astype(int)
+    assert np.abs(_softened(mask, (400, 300), 40.0) - exact).max() <= 2
+    # At full size this would take half an hour.
+    assert 0 < _softened(mask, (6000, 4000), 1500.0).mean() < 255
+
+
 @pytest.mark.usefixtures("shipped")
 class TestRun:
+    def test_a_style_picture_may_be_a_line_of_pixels(self, tmp_path: Path) -> None:
+        photo, line = odd.grain(tmp_path / "a.png"), odd.plain(tmp_path / "line.png", (10, 200, 30), (1, 2000))
+        [output] = style(tmp_path / "out", photo, beside=(line,), picture="line.png", style_scale="0.5").outputs
+        with Image.open(output) as image:
+            assert image.size == (160, 120)
+
     def test_strength_0_returns_the_photo_exactly(self, tmp_path: Path) -> None:
         photo = odd.grain(tmp_path / "a.png")
         image = styled(tmp_path, photo, strength="0", format="png")

@@ -189,6 +189,7 @@ def test_nothing_usable_fails_for_good_and_says_why(tmp_path: Path) -> None:
         ({"fps": "fast"}, "fps must be a number"),
         ({"fps": "0"}, "fps must be from 1 to 120"),
         ({"fps": "1/0"}, "fps must be a number"),
+        ({"fps": "1e999999999"}, "fps must be a number"),
         ({"seconds": "1", "transition_seconds": "0.6"}, "at most half of seconds, 0.5"),
         ({"transition": "spin"}, "transition must be one of cut, crossfade"),
         ({"motion": "shake"}, "motion must be one of"),
