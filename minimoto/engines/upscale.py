@@ -81,7 +81,7 @@ class Upscaler:
 
         Parameters:
             pixels: ``(h, w)``, ``(h, w, 3)`` RGB or ``(h, w, 4)`` RGBA (not premultiplied), uint8 or uint16.
-            progress: called with 0..1 after each tile.
+            progress: called with 0..1 after each run of the network.
         """
         height, width = pixels.shape[:2]
         sides = cut(self._settings)
@@ -95,11 +95,11 @@ class Upscaler:
             strip = np.empty((rows, width * factor, *pixels.shape[2:]), pixels.dtype)
             for batch in _batches(group, self._settings.batch):
                 pieces = [_piece(pixels, tile, noise) for tile in batch]
-                for piece, done in zip(pieces, self._run(pieces), strict=True):
+                told = _shifted(progress, count, len(batch), len(todo))
+                for piece, done in zip(pieces, self._run(pieces, told), strict=True):
                     left, right = (edge * factor for edge in (piece.tile.write.left, piece.tile.write.right))
                     strip[:, left:right] = _stored(done, pixels.dtype)
-                    count += 1
-                    progress(count / len(todo))
+                count += len(batch)
             yield top * factor, strip
 
     def _noise(self, pixels: Pixels) -> _Noise | None:
@@ -108,10 +108,10 @@ class Upscaler:
         share = 0.0 if own else self._settings.denoise or 0.0
         return _Noise(noise_of(pixels), share) if share else None
 
-    def _run(self, pieces: list[_Piece]) -> Iterator[Floats]:
+    def _run(self, pieces: list[_Piece], progress: Callable[[float], None]) -> Iterator[Floats]:
         """What each piece writes, enlarged, 0..1, with its transparency as the last channel."""
         given = np.stack([self._input(piece.colours) for piece in pieces])
-        for piece, enlarged in zip(pieces, self._ensemble(_to_multiple(given, self._multiple)), strict=True):
+        for piece, enlarged in zip(pieces, self._ensemble(_to_multiple(given, self._multiple), progress), strict=True):
             colours = self._coloured(piece.colours, enlarged)
             if piece.alpha is not None:
                 alpha = _bicubic(piece.alpha, self._settings.factor)
@@ -125,12 +125,13 @@ class Upscaler:
         rgb = colours if colours.ndim == 3 else np.dstack([colours] * 3)
         return np.ascontiguousarray(rgb.transpose(2, 0, 1))
 
-    def _ensemble(self, given: Floats) -> Floats:
+    def _ensemble(self, given: Floats, progress: Callable[[float], None]) -> Floats:
         """The mean of the network's results for the photo mirrored and turned (Timofte et al. 2016, section 3.3)."""
         total: Floats | None = None
         for number in range(self._settings.ensemble):
             result = _turned_back(self._network(_turned(given, number))[0], number)
             total = result if total is None else total + result
+            progress((number + 1) / self._settings.ensemble)
         assert total is not None
         return total if self._settings.ensemble == 1 else total / np.float32(self._settings.ensemble)
 
@@ -164,6 +165,11 @@ def _network(settings: UpscaleSettings, device: Device | None) -> Network:
     side = 16 * published.multiple
     build, inputs = f"minimoto.engines.{published.builder}", {"photo": (None, 3, None, None)}
     return load(published.model, build, weights, inputs, device, example={"photo": (1, 3, side, side)})
+
+
+def _shifted(progress: Callable[[float], None], before: int, count: int, total: int) -> Callable[[float], None]:
+    """Tells of ``count`` tiles of ``total``, after ``before`` of them, as of the whole."""
+    return lambda done: progress((before + count * done) / total)
 
 
 def _batches(row: list[Tile], size: int) -> Iterator[list[Tile]]:

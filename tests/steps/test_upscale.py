@@ -201,6 +201,12 @@ def test_progress_goes_up_to_one() -> None:
     assert seen[-1] == 1
 
 
+def test_progress_is_told_of_each_run_of_an_ensemble() -> None:
+    seen: list[float] = []
+    engine(UpscaleSettings(ensemble=4)).enlarge(photo(30, 30), seen.append)
+    assert seen == [0.25, 0.5, 0.75, 1]
+
+
 class Doubled:
     """Stands for a published network: four times as large, each pixel repeated."""
 
