@@ -259,7 +259,8 @@ def _reading(name: str) -> Iterator[None]:
     except Exception as error:
         if "truncated" in str(error).lower():
             raise UnreadablePicture(f"{name}: the file is cut short; part of the picture is missing") from error
-        raise UnreadablePicture(f"{name}: the picture is damaged ({error})") from error
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UnreadablePicture(f"{name}: the picture is damaged ({why})") from error
 
 
 def _open_with_pillow(path: Path, formats: tuple[str, ...] = FORMATS) -> Image.Image:
