@@ -133,6 +133,7 @@ class _Film:
         self._leaving, self._entering, self._blended = (empty(settings.size) for _ in range(3))
         self._slides: list[Slide] = []
         self._open = ExitStack()
+        self._done = 0.0
         self.missing: frozenset[str] = frozenset()
         self.skipped: list[tuple[Path, UnreadablePicture]] = []
 
@@ -167,7 +168,8 @@ class _Film:
             writer.write(self._draw(moment, slide, following))
             if moment.frame % max(1, self._settings.fps // 5) == 0:
                 share = (slide.photo - 1 + moment.at) / len(self._photos) if slide.photo else 0.0
-                self._report(min(share, 0.99) if slide.photo or not index else 0.99, note)
+                self._done = min(share, 0.99) if slide.photo or not index else 0.99
+                self._report(self._done, note)
 
     def _draw(self, moment: Moment, slide: Slide, following: Slide | None) -> Frame:
         leaving = following.span.entering if following else 0
@@ -207,6 +209,8 @@ class _Film:
             for number, (photo, source) in enumerate(sources, 1):
                 if isinstance(source, UnreadablePicture):
                     self.skipped.append((photo, source))
+                    # Many of them in a row, each of which takes its time, are no hang.
+                    self._report(self._done, f"left out {photo.name}")
                     continue
                 texts = [source.caption] if source.caption else []
                 if last is None:

@@ -6,10 +6,8 @@ machines of as many cores: the threads are counted, and nothing of the clock or 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import re
 import subprocess
 import threading
 from collections import deque
@@ -22,6 +20,18 @@ from typing import Any
 import ffmpeg
 
 from minimoto.engines.film_frame import Frame
+from minimoto.engines.film_process import (
+    SOUND_FORMATS,
+    TooMuch,
+    cause,
+    command,
+    end,
+    opening,
+    plain,
+    run_bounded,
+    silent,
+    widen,
+)
 from minimoto.engines.film_settings import Codec, Encoder
 from minimoto.errors import StepFailed
 from minimoto.media import ffmpeg_path
@@ -35,13 +45,8 @@ _QUIET = ("-hide_banner", "-loglevel", "error", "-nostats")
 # zoom are alike. aq-mode 3 spends bits on dark gradients, which blurred backdrops are.
 _X264 = "mbtree=1:rc-lookahead=10:aq-mode=3:analyse=i8x8:b-adapt=0:lookahead-threads=1"
 
-_ORIGIN = re.compile(r"^(\[[^\]]*\] )+")
-
-_PIPE_BYTES = 2**20
-_SETPIPE_SZ = 1031
-
-# What music may be: never a playlist or a manifest, which could name other files and addresses.
-_MUSIC_FORMATS = "aac,ac3,aiff,amr,ape,asf,caf,eac3,flac,matroska,webm,mov,mp4,mp3,ogg,tta,w64,wav,wv"
+_PATIENCE = 60.0
+"""Seconds that music, and NVENC, may take to be looked at."""
 
 
 class FilmWriter:
@@ -73,7 +78,7 @@ class FilmWriter:
             env={**os.environ, "SVT_LOG": "1"},  # else it tells its settings
         )
         assert self._process.stdin is not None
-        _widen(self._process.stdin.fileno())
+        widen(self._process.stdin.fileno())
         self._words = _Words(self._process)
 
     def write(self, frame: Frame) -> None:
@@ -112,8 +117,9 @@ class FilmWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _end(self._process)
+        self._process.kill()
         self._words.close()
+        end(self._process)
 
 
 def uses_nvenc(encoder: Encoder, size: tuple[int, int]) -> bool:
@@ -136,8 +142,8 @@ def check_music(music: Path) -> None:
     Raises:
         StepFailed: it cannot be decoded, and never will.
     """
-    first = _music(music).filter("aresample", 8000).filter("aformat", channel_layouts="mono").filter("atrim", end=1)
-    samples, problem = _run(ffmpeg.output(first, "pipe:1", f="s16le"))
+    words = ["-t", "1", *opening(music, SOUND_FORMATS), "-map", "0:a:0", "-vn", "-ac", "1", "-ar", "8000"]
+    samples, problem = _tried(*words, "-f", "s16le", "pipe:1")
     if problem or not samples:
         problem = "it is no sound file of a kind that is read" if "whitelist" in problem else problem
         problem = problem or "there is no sound in it"
@@ -166,13 +172,11 @@ def encoding(crf: int, fps: Fraction, *, nvenc: bool, codec: Codec = "h264") -> 
 
 @functools.cache
 def _nvenc_problem(size: tuple[int, int], program: str) -> str:
-    grey = ffmpeg.input(f"color=gray:s={_size(size)}:r=30", f="lavfi")
-    return _run(ffmpeg.output(grey, "-", f="null", vframes=2, **encoding(23, Fraction(30), nvenc=True)))[1]
-
-
-def _music(music: Path, **options: int) -> Any:
-    bounded = {"protocol_whitelist": "file", "format_whitelist": _MUSIC_FORMATS}
-    return ffmpeg.input(f"file:{music}", **bounded, **options)["a:0"]
+    grey = ["-f", "lavfi", "-i", f"color=gray:s={_size(size)}:r=30", "-frames:v", "2"]
+    options = [
+        f"{word}" for name, value in encoding(23, Fraction(30), nvenc=True).items() for word in (f"-{name}", value)
+    ]
+    return _tried(*grey, *options, "-f", "null", "-")[1]
 
 
 def _size(size: tuple[int, int]) -> str:
@@ -187,38 +191,13 @@ def _command(output: Any) -> list[str]:
     return list(ffmpeg.compile(output.global_args(*_QUIET), cmd=ffmpeg_path(), overwrite_output=True))
 
 
-def _run(output: Any) -> tuple[bytes, str]:
-    """Run a command to its end: what it wrote, and, when it failed, what it complained of first (the cause)."""
-    done = subprocess.run(_command(output), stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    lines = [_plain(line) for line in done.stderr.splitlines() if line.strip()]
-    return done.stdout, (lines or [_silent(done.returncode)])[0] if done.returncode else ""
-
-
-def _plain(line: bytes) -> str:
-    return _ORIGIN.sub("", line.decode(errors="replace").strip())
-
-
-def _silent(status: int) -> str:
-    return f"ffmpeg ended with status {status} and said nothing"
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.kill()
-    process.wait()
-    if process.stdin is not None:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-
-
-def _widen(pipe: int) -> None:
-    """Ask for a pipe that holds more than 64 KiB where the system can (Linux): fewer switches for each frame."""
+def _tried(*words: str) -> tuple[bytes, str]:
+    """Runs ffmpeg to its end: what it wrote, and, when it failed, what it complained of first (the cause)."""
     try:
-        import fcntl
-
-        fcntl.fcntl(pipe, _SETPIPE_SZ, _PIPE_BYTES)
-    except (ImportError, OSError):
-        return
+        status, wrote, said = run_bounded(command(*words), _PATIENCE)
+    except TooMuch as error:
+        return b"", str(error)
+    return wrote, cause(said, status) if status else ""
 
 
 class _Words:
@@ -233,15 +212,14 @@ class _Words:
     def _read(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
-            text = _plain(line)
+            text = plain(line.decode(errors="replace"))
             if text and text != "Conversion failed!":
                 self._lines.append(text)
 
     def last(self, status: int) -> str:
         self._thread.join(5)
-        return self._lines[-1] if self._lines else _silent(status)
+        return self._lines[-1] if self._lines else silent(status)
 
     def close(self) -> None:
+        """Waits for the last of them; the process has ended."""
         self._thread.join(5)
-        assert self._process.stderr is not None
-        self._process.stderr.close()

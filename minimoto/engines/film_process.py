@@ -23,6 +23,7 @@ MOST_PIXELS = 8192 * 4320
 
 _ORIGIN = re.compile(r"^(\[[^\]]*\] )+")
 _MOST_BYTES = 16 * 2**20
+_PIPE_BYTES = 2**20
 
 
 class TooMuch(Exception):
@@ -75,8 +76,17 @@ def run_bounded(words: Sequence[str], seconds: float) -> tuple[int, bytes, str]:
 
 def cause(said: str, status: int) -> str:
     """What ffmpeg complained of first, in one line."""
-    lines = (_ORIGIN.sub("", line.strip()) for line in said.splitlines())
-    return next(filter(None, lines), f"ffmpeg ended with status {status} and said nothing")[:300]
+    return next(filter(None, map(plain, said.splitlines())), silent(status))[:300]
+
+
+def plain(line: str) -> str:
+    """A line of ffmpeg's without the part of it that said it."""
+    return _ORIGIN.sub("", line.strip())
+
+
+def silent(status: int) -> str:
+    """What there is to say of an ffmpeg that said nothing."""
+    return f"ffmpeg ended with status {status} and said nothing"
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -106,7 +116,7 @@ class Pipe:
         stdout = self._process.stdout
         assert stdout is not None
         self._stdout: IO[bytes] = stdout
-        _widen(stdout.fileno())
+        widen(stdout.fileno())
         self._selector = selectors.DefaultSelector()
         self._selector.register(stdout, selectors.EVENT_READ)
 
@@ -144,11 +154,11 @@ class Pipe:
         self.close()
 
 
-def _widen(pipe: int) -> None:
+def widen(pipe: int) -> None:
     """Ask for a pipe of 1 MiB where the system can (Linux): fewer switches for each frame."""
     try:
         import fcntl
 
-        fcntl.fcntl(pipe, 1031, 2**20)
-    except (ImportError, OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except (ImportError, AttributeError, OSError):
         return

@@ -16,7 +16,7 @@ from minimoto.engines.film_encoder import uses_nvenc
 from minimoto.errors import StepFailed
 from minimoto.media import ffmpeg_path
 from minimoto.steps import STEPS
-from minimoto.steps.base import Context
+from minimoto.steps.base import Context, Progress
 
 VIDEO = STEPS["video"]
 SMALL = {"size": "160x90", "fps": "10", "seconds": "2", "encoder": "x264"}
@@ -177,3 +177,21 @@ def test_nvenc_is_only_used_where_it_works(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "two").mkdir()
     ffmpeg_that(tmp_path / "two", "exit 0", monkeypatch)
     assert uses_nvenc("auto", (320, 180))
+
+
+def test_each_photo_that_is_left_out_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    seen: list[Progress] = []
+    photos = (odd.text(tmp_path), odd.truncated(tmp_path), odd.portrait(tmp_path))
+    VIDEO.run(Context(photos, {}, tmp_path / "out", "trip", seen.append), VIDEO.parse(SMALL))
+    assert [progress.note for progress in seen[:2]] == ["left out notes.jpg", "left out truncated.jpg"]
+    assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
+
+
+def test_music_that_is_never_read_to_its_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ffmpeg_that(tmp_path, "exec sleep 600", monkeypatch)
+    monkeypatch.setattr("minimoto.engines.film_encoder._PATIENCE", 0.2)
+    song = tmp_path / "song.mp3"
+    song.write_text("la la la")
+    failed = failure(tmp_path, {"song.mp3": song}, music="song.mp3")
+    assert str(failed) == "the music song.mp3 cannot be used: reading it took more than 0.2 s"
