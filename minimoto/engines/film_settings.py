@@ -55,8 +55,8 @@ class FilmSettings:
         crf: constant rate factor, 0..51; less is better and larger.
         encoder: ``x264``, ``nvenc`` (NVIDIA), or ``auto``: NVENC where a frame can really be encoded by it.
         codec: ``h264``, which everything plays, or ``av1``: less than half of the bytes for as good a picture.
-        faces: keep faces in the picture, whatever is cropped and however it moves: ``auto`` where the network that finds
-            them is here, ``on`` or fail; ``off`` looks for none.
+        faces: keep faces in the picture, whatever is cropped and however it moves: ``auto`` where the network that
+            finds them is here, ``on`` or fail; ``off`` looks for none.
         beats: let transitions fall on the beats of the music.
         captions: what is written under each photo, in this order; what a photo does not say is left out.
         intro, outro: text on a card before the first and after the last photo; empty for no card.

@@ -1,7 +1,7 @@
 """The residual-in-residual dense network of ESRGAN (Wang et al. 2018) as idealo/image-super-resolution trained it.
 
-It departs from the paper in two things: its rectifiers do not leak, and the picture is made by one pixel shuffle of four
-with a convolution after it.
+It departs from the paper in two things: its rectifiers do not leak, and the picture is made by one pixel shuffle of
+four with a convolution after it.
 """
 
 from __future__ import annotations
