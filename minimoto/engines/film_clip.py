@@ -94,16 +94,15 @@ def probe(path: Path, most: Fraction) -> Clip:
 
 
 def _duration(packets: str) -> Fraction:
-    """Seconds from the first picture's time to the end of the last one's, as the packets say (framecrc's lines)."""
+    """Seconds from the clip's beginning, which may be that of its sound, to the end of its last picture, as the packets
+    say (framecrc's lines)."""
     base = re.search(r"#tb 0: (\d+)/(\d+)", packets)
-    times = []
+    ends = []
     for decoded, shown, length in re.findall(r"^0,\s*(-?\d+),\s*(-?\d+),\s*(\d+),", packets, re.M):
-        start = int(shown) if int(shown) != _NO_TIME else int(decoded)
-        times.append((start, start + int(length)))
-    if base is None or not times or not int(base[2]):
+        ends.append((int(shown) if int(shown) != _NO_TIME else int(decoded)) + int(length))
+    if base is None or not ends or not int(base[2]):
         return Fraction(0)
-    begin, end = max(0, min(start for start, _ in times)), max(end for _, end in times)
-    return (end - begin) * Fraction(int(base[1]), int(base[2]))
+    return max(ends) * Fraction(int(base[1]), int(base[2]))
 
 
 def _matrix(space: str, height: int) -> Literal["bt601", "bt709", "bt2020"]:

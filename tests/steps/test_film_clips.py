@@ -223,3 +223,14 @@ def test_a_decoder_that_says_nothing_is_ended_once_and_for_all() -> None:
     with Pipe([sys.executable, "-c", "import signal; signal.pause()"], patience=0.05) as pipe:
         assert pipe.read(10) == b""
         assert pipe.read(10) == b""
+
+
+def test_a_video_whose_sound_begins_before_its_pictures_is_shown_to_its_end(tmp_path: Path) -> None:
+    pictures, sound = clips.counting(tmp_path / "a.mp4", 1), tmp_path / "b.m4a"
+    clips.ffmpeg("-f", "lavfi", "-i", "sine=d=2", str(sound))
+    late = tmp_path / "late.mp4"
+    clips.ffmpeg("-itsoffset", "1", "-i", str(pictures), "-i", str(sound), "-c", "copy", str(late))
+    film, result = make(tmp_path, [late], quality="4")
+    assert result.skipped == ()
+    levels = probe.frames(film, SIZE).mean((1, 2, 3))
+    assert levels == pytest.approx([0] * 10 + [255 * n / 10 for n in range(10)], abs=4)
