@@ -9,6 +9,7 @@ import contextlib
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from minimoto.engines.film_chapters import chapters
@@ -63,7 +64,9 @@ def finish(files: Files, slides: Sequence[Slide], settings: FilmSettings, report
     poster = None
     if settings.poster != "none":
         poster = files.partial / "poster.jpg"
-        write_poster(film, 0.0 if settings.poster == "first" else seconds / 2, poster)
+        middle = slides[-1].span.end // 2 if settings.poster == "middle" else 0
+        # Half a frame before its time, or rounding could ask for one that comes later, if any does.
+        write_poster(film, max(0.0, float((middle - Fraction(1, 2)) / settings.fps)), poster)
         ready.append((poster, files.out.with_suffix(".jpg")))
     heard = _heard(slides, settings)
     marks = chapters(slides, settings)
@@ -75,7 +78,7 @@ def finish(files: Files, slides: Sequence[Slide], settings: FilmSettings, report
     if settings.preview != "none":
         report(1.0, "making the preview")
         preview = files.partial / f"preview.{settings.preview}"
-        write_preview(film, seconds, preview)
+        write_preview(film, seconds, float(1 / settings.fps), preview)
         ready.append((preview, files.out.with_suffix(f".{settings.preview}")))
     for made, place in (*ready, (film, files.out)):
         made.replace(place)
@@ -116,15 +119,8 @@ def _mux(
         inputs += ["-f", "ffmetadata", "-i", f"file:{listed}"]
         chapter_input = count
     exact = [
-        "-map_metadata:g",
-        "-1",
-        "-map_chapters",
-        str(chapter_input),
-        "-fflags",
-        "+bitexact",
-        "-flags:v",
-        "+bitexact",
-    ]
+        "-map_metadata:g", "-1", "-map_chapters", str(chapter_input), "-fflags", "+bitexact", "-flags:v", "+bitexact",
+    ]  # fmt: skip
     words = command(*inputs, *maps, *codecs, *exact, "-movflags", "+faststart", "-f", "mp4", f"file:{out}")
     problem = _fed(words, blocks or (), report, files.partial / "said.txt")
     if problem:

@@ -26,25 +26,31 @@ def write_poster(film: Path, seconds: float, out: Path) -> None:
     _run([*words, "-fflags", "+bitexact", "-flags:v", "+bitexact", "-f", "mjpeg", f"file:{out}"], "the poster")
 
 
-def excerpts(seconds: float) -> list[tuple[float, float]]:
+def excerpts(seconds: float, frame: float = 0.0) -> list[tuple[float, float]]:
     """The stretches of a film that its preview shows: (start, length) in seconds, in order, apart from each other; all
-    of a film that is short."""
-    if seconds <= EXCERPTS * EXCERPT_SECONDS:
+    of a film that is short.
+
+    Parameters:
+        frame: seconds of one frame; no stretch is shorter, so there is a frame in each.
+    """
+    length = max(EXCERPT_SECONDS, frame)
+    if seconds <= EXCERPTS * length:
         return [(0.0, seconds)]
     step = seconds / EXCERPTS
-    return [(index * step + (step - EXCERPT_SECONDS) / 2, EXCERPT_SECONDS) for index in range(EXCERPTS)]
+    return [(index * step + (step - length) / 2, length) for index in range(EXCERPTS)]
 
 
-def write_preview(film: Path, seconds: float, out: Path) -> None:
+def write_preview(film: Path, seconds: float, frame: float, out: Path) -> None:
     """Writes excerpts of ``film`` as a small picture that moves, again and again; GIF or WebP by ``out``'s suffix.
 
     Parameters:
         seconds: the film's duration.
+        frame: that of one frame.
 
     Raises:
         StepFailed: ffmpeg failed; worth another try.
     """
-    parts = excerpts(seconds)
+    parts = excerpts(seconds, frame)
     inputs = [
         word for start, length in parts for word in ("-ss", f"{start:.6f}", "-t", f"{length:.6f}", "-i", f"file:{film}")
     ]

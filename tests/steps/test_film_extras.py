@@ -282,3 +282,14 @@ def test_everything_at_once_gives_the_same_bytes_again(tmp_path: Path) -> None:
     options = {"captions": "date+place", "chapters": "photo", "poster": "middle", "preview": "gif", "outro": "Fin"}
     made = [[path.read_bytes() for path in make(tmp_path, photos, **options)[1].outputs] for _ in range(2)]
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(("seconds", "fps"), [("0.1", "10"), ("6", "1"), ("1", "1")])
+def test_few_frames_have_a_poster_and_a_preview_too(tmp_path: Path, seconds: str, fps: str) -> None:
+    one = [odd.plain(tmp_path / "a.png", (0, 0, 200))]
+    _, result = make(
+        tmp_path, one, seconds=seconds, fps=fps, transition="cut", poster="middle", preview="webp", fill="crop"
+    )
+    for made in result.outputs[1:]:
+        with Image.open(made) as picture:
+            assert np.abs(np.asarray(picture.convert("RGB"), int) - (0, 0, 200)).max() < 12
