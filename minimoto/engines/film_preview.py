@@ -58,6 +58,9 @@ def write_preview(film: Path, seconds: float, frame: float, out: Path) -> None:
         f"fps={_RATE},scale='if(gte(iw,ih),min({_SIDE},iw),-2)':'if(gte(iw,ih),-2,min({_SIDE},ih))'"
         ":flags=lanczos:in_color_matrix=bt709"
     )
+    if out.suffix == ".webp":
+        # Lossy WebP knows no other matrix (RFC 9649, section 2.5), and its encoder converts none.
+        small += ":out_color_matrix=bt601:out_range=tv,format=yuv420p,setparams=colorspace=smpte170m"
     made = "".join(f"[{index}:v:0]{small},setpts=PTS-STARTPTS[p{index}];" for index in range(len(parts)))
     made += "".join(f"[p{index}]" for index in range(len(parts))) + f"concat=n={len(parts)}"
     if out.suffix == ".gif":

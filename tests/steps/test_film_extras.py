@@ -287,9 +287,18 @@ def test_everything_at_once_gives_the_same_bytes_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("seconds", "fps"), [("0.1", "10"), ("6", "1"), ("1", "1")])
 def test_few_frames_have_a_poster_and_a_preview_too(tmp_path: Path, seconds: str, fps: str) -> None:
     one = [odd.plain(tmp_path / "a.png", (0, 0, 200))]
-    _, result = make(
-        tmp_path, one, seconds=seconds, fps=fps, transition="cut", poster="middle", preview="webp", fill="crop"
-    )
+    few = {"seconds": seconds, "fps": fps, "transition": "cut", "transition_seconds": "0"}
+    _, result = make(tmp_path, one, poster="middle", preview="webp", fill="crop", **few)
+    assert [path.suffix for path in result.outputs] == [".mp4", ".jpg", ".webp"]
+
+
+@pytest.mark.parametrize("colour", [(200, 0, 0), (20, 200, 60), (0, 0, 200)])
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_posters_and_previews_have_the_colours_of_the_photos(
+    tmp_path: Path, kind: str, colour: tuple[int, int, int]
+) -> None:
+    one = [odd.plain(tmp_path / "a.png", colour)]
+    _, result = make(tmp_path, one, poster="first", preview=kind, fill="crop", quality="high")
     for made in result.outputs[1:]:
         with Image.open(made) as picture:
-            assert np.abs(np.asarray(picture.convert("RGB"), int) - (0, 0, 200)).max() < 12
+            assert np.abs(np.asarray(picture.convert("RGB"), int) - colour).max() <= 6
