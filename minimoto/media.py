@@ -371,19 +371,9 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
     space = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}[image.mode]
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        if source.profile.xcolor_space.strip() != space or "srgb" in ImageCms.getProfileDescription(source).lower():
-            return image
-        converted = ImageCms.profileToProfile(
-            image,
-            source,
-            _srgb(),
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
+        return _converted(image, source, _srgb()) if _differs(source, space) else image
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image
-    return converted or image
 
 
 def from_srgb(image: Image.Image, profile: bytes) -> Image.Image:
@@ -392,18 +382,30 @@ def from_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
     try:
         target = ImageCms.ImageCmsProfile(BytesIO(profile))
-        if target.profile.xcolor_space.strip() != "RGB" or "srgb" in ImageCms.getProfileDescription(target).lower():
-            return image
-        converted = ImageCms.profileToProfile(
-            image,
-            _srgb(),
-            target,
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
+        return _converted(image, _srgb(), target) if _differs(target, "RGB") else image
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image
+
+
+def _differs(profile: ImageCms.ImageCmsProfile, space: str) -> bool:
+    """Whether colours of a kind (``space``, by its ICC name) that have this profile are others in sRGB."""
+    from PIL import ImageCms
+
+    fits = profile.profile.xcolor_space.strip() == space
+    return fits and "srgb" not in ImageCms.getProfileDescription(profile).lower()
+
+
+def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile, target: ImageCms.ImageCmsProfile) -> Image.Image:
+    from PIL import ImageCms
+
+    converted = ImageCms.profileToProfile(
+        image,
+        source,
+        target,
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
     return converted or image
 
 

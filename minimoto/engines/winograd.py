@@ -119,8 +119,8 @@ def _library() -> ctypes.CDLL | None:
     if compiler is None:
         log.warning("there is no C compiler, so styling by optimisation takes about three times as long: install gcc")
         return None
-    built = cache_dir() / "kernels" / f"winograd-{_key(compiler)}.so"
     try:
+        built = cache_dir() / "kernels" / f"winograd-{_key(compiler)}.so"
         if not built.exists():
             _build(compiler, built)
         return ctypes.CDLL(str(built))
