@@ -18,7 +18,6 @@ from minimoto.engines.style_losses import (
     add_tv_gradient,
     blended,
     content_pull,
-    gram,
     joined,
     normalising,
     style_loss,
@@ -44,6 +43,9 @@ class Features(Protocol):
 
     def backward(self, gradients: Mapping[str, Tensor]) -> Tensor:
         """The gradient with respect to the pixels, from those with respect to the features."""
+
+    def gram(self, features: Tensor) -> Tensor:
+        """The products of all pairs of channels, summed over the pixels: (channels, channels)."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ class Objective:
                 rows = features[self._rows(name, strip, features)]
                 counts[name] = counts.get(name, 0) + rows.numel()
                 if name in self._options.style_layers:
-                    sums[name] = sums[name] + gram(rows) if name in sums else gram(rows)
+                    products = self._features.gram(rows)
+                    sums[name] = sums[name] + products if name in sums else products
         return {name: total / counts[name] for name, total in sums.items()}, counts
 
     def _content_of(self, photo: Tensor) -> dict[str, list[Tensor]]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from minimoto.engines.style_losses import gram
 from minimoto.engines.vgg import Vgg
 
 
@@ -78,3 +79,7 @@ class TorchFeatures:
         (found,) = torch.autograd.grad([self._found[n] for n in names], [self._picture], [gradients[n] for n in names])
         self._picture, self._found = None, {}
         return found
+
+    def gram(self, features: Tensor) -> Tensor:
+        """As :func:`~minimoto.engines.style_losses.gram`."""
+        return gram(features)

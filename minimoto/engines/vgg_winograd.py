@@ -16,6 +16,9 @@ from minimoto.engines.winograd import Kernels, transformed
 
 Size = tuple[int, int]
 
+_SHARED = 256 * 256
+"""Weights from which on a layer has one copy for both ways, transposed piece by piece on the way back."""
+
 
 def fits(vgg: Vgg) -> bool:
     """Whether the kernels can do this network: channels in sixteens."""
@@ -41,7 +44,10 @@ class WinogradFeatures:
         self._first_back = first.flip(2, 3).permute(2, 3, 1, 0).contiguous()
         rest = self._layers[1:]
         self._weights = [transformed(layer.weight) for layer in rest]
-        self._weights_back = [transformed(layer.weight.flip(2, 3).transpose(0, 1)) for layer in rest]
+        self._weights_back = [
+            transformed(layer.weight.flip(2, 3).transpose(0, 1)) if layer.weight[..., 0, 0].numel() < _SHARED else None
+            for layer in rest
+        ]
         self._memory: dict[str, Tensor] = {}
         self._sizes: list[Size] = []
         self._turn = 0
@@ -97,14 +103,15 @@ class WinogradFeatures:
             out = (
                 own if own is not None and not layer.pools else self._features("", (height, width, inputs), keep=False)
             )
+            weights = self._weights_back[index - 1]
             tensors = {
                 "input": g,
                 "codes": codes,
-                "weights": self._weights_back[index - 1],
+                "weights": weights if weights is not None else self._weights[index - 1],
                 "out": out,
                 "mask": None if layer.pools else self._memory[f"mask {index - 1}"],
             }
-            self._kernels.run("3x3", sizes, tensors, add=out is own)
+            self._kernels.run("3x3", sizes, tensors, add=out is own, transposed=weights is None)
             g, codes = out, None
             if layer.pools and self._maximum and below.name not in self._wanted:
                 codes = self._memory[f"codes {index - 1}"]
@@ -115,6 +122,16 @@ class WinogradFeatures:
         sizes = height, width, g.shape[2], 3
         self._kernels.run("first_gradient", sizes, {"input": g, "weights": self._first_back, "out": found})
         return found
+
+    def gram(self, features: Tensor) -> Tensor:
+        """As :func:`~minimoto.engines.style_losses.gram`: each pair of channels is multiplied once."""
+        pixels, channels = features.shape[0] * features.shape[1], features.shape[2]
+        parts = min(2 * self._kernels.threads, pixels)
+        sums = torch.empty(-(-pixels // -(-pixels // parts)), channels, channels)
+        sizes = pixels, 1, channels, channels
+        self._kernels.run("gram", sizes, {"input": features, "out": sums}, parts=parts)
+        upper = sums.sum(0).triu_()
+        return upper + upper.triu(1).T
 
     def _unpooled(self, index: int, pooled: Tensor | None, gradients: Mapping[str, Tensor]) -> Tensor:
         """The gradient at a layer's convolution: its own and, if it is pooled, the pooling's, where its ReLU let by."""

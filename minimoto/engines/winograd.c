@@ -1,7 +1,7 @@
 /* 3x3 convolutions of a VGG network and their gradients with respect to the input, float32, rows x columns x channels.
 
-   Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2015, "Fast algorithms for convolutional neural networks",
-   section 4.3): a tile of 6x6 inputs gives 4x4 outputs with 36 multiplications instead of 144. A block of tiles is
+   Winograd's minimal filtering F(6x6, 3x3) (Lavin and Gray 2015, "Fast algorithms for convolutional neural networks",
+   section 4): a tile of 8x8 inputs gives 6x6 outputs with 64 multiplications instead of 324. A block of tiles is
    transformed, multiplied and transformed back while it lies in the cache; bias, ReLU, pooling and their gradients
    happen on the way in and out, so that no picture is written only to be read again.
 
@@ -19,7 +19,7 @@ typedef uint8_t b8 __attribute__((vector_size(8), aligned(1)));
 typedef struct {
     const float *in;       /* (height, width, in_channels); with codes: (height/2, width/2, in_channels) */
     const uint8_t *codes;  /* which pixel of its 2x2 each value of `in` belongs to; 4 is none; or null */
-    const float *weights;  /* 3x3: (36, out/16, in, 16); first: (27, out); first_gradient: (9, 3, out) */
+    const float *weights;  /* 3x3: (64, out/16, in, 16); first: (27, out); first_gradient: (9, 3, out) */
     const float *bias;     /* (out_channels) or null: then no ReLU */
     float *out;            /* (height, width, out_channels) or null */
     uint8_t *mask;         /* (height, width, out_channels/8), a bit where the ReLU lets through: written with a bias,
@@ -27,10 +27,20 @@ typedef struct {
     float *pooled;         /* (height/2, width/2, out_channels) or null */
     uint8_t *pooled_codes; /* of `pooled`, or null: then it is the average instead of the maximum */
     int32_t height, width, in_channels, out_channels;
+    int32_t transposed;    /* whether `weights` are those of the convolution that this is the gradient of */
     int32_t add;           /* whether to add to what `out` holds */
     int32_t block;         /* tiles, or rows, that are worked on together */
     int32_t next;          /* the next block that nobody has taken */
 } task;
+
+/* Steps of a matrix product's inner dimension that are done at once, so that 16 columns stay in the first cache. */
+#define DEPTH 256
+
+/* Features whose products are summed at once. */
+#define CHUNK 32768
+
+/* Where the inverse of each point is: a kernel turned by 180 degrees takes at a point the values of the other. */
+static const int INVERSE[8] = {7, 1, 2, 5, 6, 3, 4, 0};
 
 static const i8 BITS = {1, 2, 4, 8, 16, 32, 64, 128};
 
@@ -42,10 +52,15 @@ INLINE i8 widen(const uint8_t *p) { return __builtin_convertvector(*(const b8 *)
 INLINE int take(task *t) { return __atomic_fetch_add(&t->next, 1, __ATOMIC_RELAXED); }
 
 INLINE uint8_t bits_of(v8 v) {
-    i8 set = (v > all(0)) & BITS;
+    i8 positive = v > all(0);
+#ifdef __AVX__
+    return (uint8_t)__builtin_ia32_movmskps256((v8)positive);
+#else
+    i8 set = positive & BITS;
     int bits = 0;
     for (int i = 0; i < 8; i++) bits |= set[i];
     return (uint8_t)bits;
+#endif
 }
 
 INLINE v8 through(v8 v, uint8_t bits) {
@@ -53,14 +68,19 @@ INLINE v8 through(v8 v, uint8_t bits) {
     return where(b != 0, v);
 }
 
-/* c (rows, 16) = a (rows, depth) * b (depth, 16) */
-INLINE void multiply(const int rows, const float *a, long a_row, const float *b, float *c, long c_row, long depth) {
+/* c (rows, 16) = a (rows, depth) * b (depth, 16), or added to it; what lies behind b is fetched for the next call */
+INLINE void multiply(const int rows, const float *a, const long a_row, const long a_step, const float *b, float *c,
+                     long c_row, long depth, int add) {
     v8 sum[6][2];
-    for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = all(0);
+    for (int r = 0; r < rows; r++) {
+        sum[r][0] = add ? load(c + r * c_row) : all(0);
+        sum[r][1] = add ? load(c + r * c_row + 8) : all(0);
+    }
     for (long k = 0; k < depth; k++) {
         v8 b0 = load(b + 16 * k), b1 = load(b + 16 * k + 8);
+        __builtin_prefetch(b + 16 * (k + depth));
         for (int r = 0; r < rows; r++) {
-            v8 x = all(a[r * a_row + k]);
+            v8 x = all(a[r * a_row + k * a_step]);
             sum[r][0] += x * b0;
             sum[r][1] += x * b1;
         }
@@ -71,39 +91,81 @@ INLINE void multiply(const int rows, const float *a, long a_row, const float *b,
     }
 }
 
-static void multiply_tiles(const float *v, const float *u, float *m, long in, long out, int tiles) {
-    for (long column = 0; column < out; column += 16) {
-        const float *panel = u + column * in;
-        int t = 0;
-        for (; t + 6 <= tiles; t += 6) multiply(6, v + t * in, in, panel, m + t * out + column, out, in);
-        for (; t + 2 <= tiles; t += 2) multiply(2, v + t * in, in, panel, m + t * out + column, out, in);
-        for (; t < tiles; t++) multiply(1, v + t * in, in, panel, m + t * out + column, out, in);
+INLINE void transpose_8x8(const float *from, float *to) {
+    v8 a[8], b[8];
+    for (int i = 0; i < 8; i++) a[i] = load(from + 16 * i);
+    for (int i = 0; i < 8; i += 2) {
+        b[i] = __builtin_shuffle(a[i], a[i + 1], (i8){0, 8, 1, 9, 4, 12, 5, 13});
+        b[i + 1] = __builtin_shuffle(a[i], a[i + 1], (i8){2, 10, 3, 11, 6, 14, 7, 15});
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int half = 0; half < 2; half++) {
+            a[i + 2 * half] = __builtin_shuffle(b[i + half], b[i + half + 2], (i8){0, 1, 8, 9, 4, 5, 12, 13});
+            a[i + 2 * half + 1] = __builtin_shuffle(b[i + half], b[i + half + 2], (i8){2, 3, 10, 11, 6, 7, 14, 15});
+        }
+    for (int i = 0; i < 4; i++) {
+        store(to + 16 * i, __builtin_shuffle(a[i], a[i + 4], (i8){0, 1, 2, 3, 8, 9, 10, 11}));
+        store(to + 16 * (i + 4), __builtin_shuffle(a[i], a[i + 4], (i8){4, 5, 6, 7, 12, 13, 14, 15}));
     }
 }
 
-INLINE void transform_in(const v8 d[6], v8 r[6]) {
-    v8 a = d[4] - all(4) * d[2], b = d[3] - all(4) * d[1], c = d[4] - d[2], e = all(2) * (d[3] - d[1]);
-    r[0] = all(4) * d[0] - all(5) * d[2] + d[4];
+/* m (tiles, out) = v (tiles, in) * u; u is (out/16, in, 16), or (in/16, out, 16) if it is to be transposed */
+static void multiply_tiles(const float *v, const float *u, float *m, long in, long out, int tiles, int transposed,
+                           float *packed) {
+    for (long column = 0; column < out; column += 16)
+        for (long k = 0; k < in; k += DEPTH) {
+            long depth = in - k < DEPTH ? in - k : DEPTH;
+            const float *panel = u + column * in + 16 * k;
+            if (transposed) {
+                for (long i = 0; i < depth; i += 16) {
+                    const float *square = u + (k + i) * out + column * 16;
+                    for (int line = 0; line < 16; line++) __builtin_prefetch(square + 16 * (16 + line));
+                    for (int part = 0; part < 4; part++) {
+                        int row = part / 2 * 8, other = part % 2 * 8;
+                        transpose_8x8(square + row * 16 + other, packed + (i + other) * 16 + row);
+                    }
+                }
+                panel = packed;
+            }
+            int t = 0;
+            for (; t + 6 <= tiles; t += 6)
+                multiply(6, v + t * in + k, in, 1, panel, m + t * out + column, out, depth, k > 0);
+            for (; t + 2 <= tiles; t += 2)
+                multiply(2, v + t * in + k, in, 1, panel, m + t * out + column, out, depth, k > 0);
+            for (; t < tiles; t++)
+                multiply(1, v + t * in + k, in, 1, panel, m + t * out + column, out, depth, k > 0);
+        }
+}
+
+INLINE void transform_in(const v8 d[8], v8 r[8]) {
+    v8 a = d[2] + d[6] - all(4.25f) * d[4], b = d[1] + d[5] - all(4.25f) * d[3];
+    v8 c = d[6] + all(0.25f) * d[2] - all(1.25f) * d[4], e = all(0.5f) * d[1] - all(2.5f) * d[3] + all(2) * d[5];
+    v8 f = d[6] + all(4) * d[2] - all(5) * d[4], g = all(2) * d[1] - all(2.5f) * d[3] + all(0.5f) * d[5];
+    r[0] = d[0] - d[6] + all(5.25f) * (d[4] - d[2]);
     r[1] = a + b;
     r[2] = a - b;
     r[3] = c + e;
     r[4] = c - e;
-    r[5] = all(4) * d[1] - all(5) * d[3] + d[5];
+    r[5] = f + g;
+    r[6] = f - g;
+    r[7] = d[7] - d[1] + all(5.25f) * (d[3] - d[5]);
 }
 
-INLINE void transform_out(const v8 m[6], v8 r[4]) {
-    v8 a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
-    r[0] = m[0] + a + c;
-    r[1] = b + all(2) * e;
-    r[2] = a + all(4) * c;
-    r[3] = b + all(8) * e + m[5];
+INLINE void transform_out(const v8 m[8], v8 r[6]) {
+    v8 a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4], f = m[5] + m[6], g = m[5] - m[6];
+    r[0] = m[0] + a + c + all(16) * f;
+    r[1] = b + all(2) * e + all(8) * g;
+    r[2] = a + all(4) * c + all(4) * f;
+    r[3] = b + all(8) * e + all(2) * g;
+    r[4] = a + all(16) * c + f;
+    r[5] = m[7] + b + all(32) * e + all(0.5f) * g;
 }
 
 /* the input at a pixel; a max-pooling's gradient is spread over its pixels on the fly */
-INLINE v8 input_at(const task *t, const int pooled, int y, int x, int c) {
+INLINE v8 input_at(const task *t, const int pooled, const int inner, int y, int x, int c) {
     if (!pooled) return load(t->in + ((long)y * t->width + x) * t->in_channels + c);
     int rows = t->height / 2, columns = t->width / 2;
-    if (y / 2 >= rows || x / 2 >= columns) return all(0);
+    if (!inner && (y / 2 >= rows || x / 2 >= columns)) return all(0);
     long at = ((long)(y / 2) * columns + x / 2) * t->in_channels + c;
     int place = (y & 1) * 2 + (x & 1);
     return where(widen(t->codes + at) == (i8){place, place, place, place, place, place, place, place}, load(t->in + at));
@@ -111,97 +173,109 @@ INLINE v8 input_at(const task *t, const int pooled, int y, int x, int c) {
 
 INLINE void gather(const task *t, const int pooled, const int inner, int top, int left, float *v, long apart) {
     for (int c = 0; c < t->in_channels; c += 8) {
-        v8 rows[6][6], d[6], r[6];
-        for (int x = 0; x < 6; x++) {
-            for (int y = 0; y < 6; y++) {
+        v8 rows[8][8], d[8], r[8];
+        for (int x = 0; x < 8; x++) {
+            for (int y = 0; y < 8; y++) {
                 int inside = inner || (top + y >= 0 && top + y < t->height && left + x >= 0 && left + x < t->width);
-                d[y] = inside ? input_at(t, pooled, top + y, left + x, c) : all(0);
+                d[y] = inside ? input_at(t, pooled, inner, top + y, left + x, c) : all(0);
             }
             transform_in(d, r);
-            for (int y = 0; y < 6; y++) rows[y][x] = r[y];
+            for (int y = 0; y < 8; y++) rows[y][x] = r[y];
         }
-        for (int y = 0; y < 6; y++) {
+        for (int y = 0; y < 8; y++) {
             transform_in(rows[y], r);
-            for (int x = 0; x < 6; x++) store(v + (y * 6 + x) * apart + c, r[x]);
+            for (int x = 0; x < 8; x++) store(v + (y * 8 + x) * apart + c, r[x]);
         }
     }
 }
 
 static void gather_tile(const task *t, int tile, int across, float *v, long apart) {
-    int top = tile / across * 4 - 1, left = tile % across * 4 - 1;
-    int inner = top >= 0 && left >= 0 && top + 6 <= t->height && left + 6 <= t->width;
-    if (t->codes) gather(t, 1, 0, top, left, v, apart);
+    int top = tile / across * 6 - 1, left = tile % across * 6 - 1;
+    /* a last odd row or column is not pooled */
+    int height = t->codes ? t->height & ~1 : t->height, width = t->codes ? t->width & ~1 : t->width;
+    int inner = top >= 0 && left >= 0 && top + 8 <= height && left + 8 <= width;
+    if (t->codes && inner) gather(t, 1, 1, top, left, v, apart);
+    else if (t->codes) gather(t, 1, 0, top, left, v, apart);
     else if (inner) gather(t, 0, 1, top, left, v, apart);
     else gather(t, 0, 0, top, left, v, apart);
 }
 
-INLINE void pool(const task *t, int top, int left, int c, v8 o[4][4]) {
+/* two rows of outputs, pooled */
+INLINE void pool(const task *t, int top, int left, int c, v8 o[2][6]) {
     int rows = t->height / 2, columns = t->width / 2;
-    for (int y = 0; y < 4; y += 2)
-        for (int x = 0; x < 4; x += 2) {
-            if ((top + y) / 2 >= rows || (left + x) / 2 >= columns) continue;
-            long at = ((long)((top + y) / 2) * columns + (left + x) / 2) * t->out_channels + c;
-            if (!t->pooled_codes) {
-                store(t->pooled + at, all(0.25f) * (o[y][x] + o[y][x + 1] + o[y + 1][x] + o[y + 1][x + 1]));
-                continue;
-            }
-            v8 best = all(0);
-            i8 code = {4, 4, 4, 4, 4, 4, 4, 4};
-            for (int i = 0; i < 4; i++) {
-                v8 v = o[y + i / 2][x + i % 2];
-                i8 more = v > best, place = {i, i, i, i, i, i, i, i};
-                best = where(more, v) + where(~more, best);
-                code = (more & place) | (~more & code);
-            }
-            store(t->pooled + at, best);
-            *(b8 *)(t->pooled_codes + at) = __builtin_convertvector(code, b8);
+    for (int x = 0; x < 6; x += 2) {
+        if (top / 2 >= rows || (left + x) / 2 >= columns) continue;
+        long at = ((long)(top / 2) * columns + (left + x) / 2) * t->out_channels + c;
+        if (!t->pooled_codes) {
+            store(t->pooled + at, all(0.25f) * (o[0][x] + o[0][x + 1] + o[1][x] + o[1][x + 1]));
+            continue;
         }
-}
-
-static void scatter(const task *t, int tile, int across, const float *m, long apart) {
-    int top = tile / across * 4, left = tile % across * 4, groups = t->out_channels / 8;
-    for (int c = 0; c < t->out_channels; c += 8) {
-        v8 rows[4][6], d[6], o[4][4];
-        for (int x = 0; x < 6; x++) {
-            v8 r[4];
-            for (int y = 0; y < 6; y++) d[y] = load(m + (y * 6 + x) * apart + c);
-            transform_out(d, r);
-            for (int y = 0; y < 4; y++) rows[y][x] = r[y];
+        v8 best = all(0);
+        i8 code = {4, 4, 4, 4, 4, 4, 4, 4};
+        for (int i = 0; i < 4; i++) {
+            v8 v = o[i / 2][x + i % 2];
+            i8 more = v > best, place = {i, i, i, i, i, i, i, i};
+            best = where(more, v) + where(~more, best);
+            code = (more & place) | (~more & code);
         }
-        v8 bias = t->bias ? load(t->bias + c) : all(0);
-        for (int y = 0; y < 4; y++) {
-            transform_out(rows[y], o[y]);
-            for (int x = 0; x < 4; x++) {
-                v8 v = o[y][x] + bias;
-                o[y][x] = t->bias ? where(v > all(0), v) : v;
-            }
-        }
-        for (int y = 0; y < 4 && top + y < t->height; y++)
-            for (int x = 0; x < 4 && left + x < t->width; x++) {
-                long pixel = (long)(top + y) * t->width + left + x;
-                v8 v = o[y][x];
-                float *to = t->out ? t->out + pixel * t->out_channels + c : 0;
-                if (t->add) v += load(to);
-                if (t->mask && t->bias) t->mask[pixel * groups + c / 8] = bits_of(v);
-                if (t->mask && !t->bias) v = through(v, t->mask[pixel * groups + c / 8]);
-                if (to) store(to, v);
-            }
-        if (t->pooled) pool(t, top, left, c, o);
+        store(t->pooled + at, best);
+        *(b8 *)(t->pooled_codes + at) = __builtin_convertvector(code, b8);
     }
 }
 
-/* `scratch` holds 36 * (block * (in + out) + 32) floats */
+INLINE void scatter(const task *t, const int inner, const int forward, int top, int left, const float *m, long apart) {
+    int groups = t->out_channels / 8;
+    for (int c = 0; c < t->out_channels; c += 8) {
+        v8 rows[6][8], d[8], r[6], o[2][6];
+        for (int x = 0; x < 8; x++) {
+            for (int y = 0; y < 8; y++) d[y] = load(m + (y * 8 + x) * apart + c);
+            transform_out(d, r);
+            for (int y = 0; y < 6; y++) rows[y][x] = r[y];
+        }
+        v8 bias = forward ? load(t->bias + c) : all(0);
+        for (int y = 0; y < 6; y++) {
+            transform_out(rows[y], o[y % 2]);
+            long pixel = (long)(top + y) * t->width + left;
+            for (int x = 0; x < 6; x++, pixel++) {
+                v8 v = o[y % 2][x] + bias;
+                if (forward) o[y % 2][x] = v = where(v > all(0), v);
+                if (!inner && (top + y >= t->height || left + x >= t->width)) continue;
+                float *to = t->out ? t->out + pixel * t->out_channels + c : 0;
+                uint8_t *bits = t->mask ? t->mask + pixel * groups + c / 8 : 0;
+                if (t->add) v += load(to);
+                if (bits && forward) *bits = bits_of(v);
+                if (bits && !forward) v = through(v, *bits);
+                if (to) store(to, v);
+            }
+            if (y % 2 && t->pooled) pool(t, top + y - 1, left, c, o);
+        }
+    }
+}
+
+static void scatter_tile(const task *t, int tile, int across, const float *m, long apart) {
+    int top = tile / across * 6, left = tile % across * 6;
+    int inner = top + 6 <= t->height && left + 6 <= t->width;
+    if (t->bias && inner) scatter(t, 1, 1, top, left, m, apart);
+    else if (t->bias) scatter(t, 0, 1, top, left, m, apart);
+    else if (inner) scatter(t, 1, 0, top, left, m, apart);
+    else scatter(t, 0, 0, top, left, m, apart);
+}
+
+/* `scratch` holds 64 * (block * (in + out) + 32) + 16 * DEPTH floats */
 void winograd_3x3(task *t, float *scratch) {
-    int across = (t->width + 3) / 4, tiles = across * ((t->height + 3) / 4);
+    int across = (t->width + 5) / 6, tiles = across * ((t->height + 5) / 6);
     long in = t->in_channels, out = t->out_channels;
     long v_apart = t->block * in + 16, m_apart = t->block * out + 16;
-    float *v = scratch, *m = scratch + 36 * v_apart;
+    float *packed = scratch, *v = packed + 16 * DEPTH, *m = v + 64 * v_apart;
     for (int first; (first = take(t) * t->block) < tiles;) {
         int count = tiles - first < t->block ? tiles - first : t->block;
         for (int i = 0; i < count; i++) gather_tile(t, first + i, across, v + i * in, v_apart);
-        for (int k = 0; k < 36; k++)
-            multiply_tiles(v + k * v_apart, t->weights + k * in * out, m + k * m_apart, in, out, count);
-        for (int i = 0; i < count; i++) scatter(t, first + i, across, m + i * out, m_apart);
+        for (int k = 0; k < 64; k++) {
+            int from = t->transposed ? INVERSE[k / 8] * 8 + INVERSE[k % 8] : k;
+            multiply_tiles(v + k * v_apart, t->weights + from * in * out, m + k * m_apart, in, out, count,
+                           t->transposed, packed);
+        }
+        for (int i = 0; i < count; i++) scatter_tile(t, first + i, across, m + i * out, m_apart);
     }
 }
 
@@ -291,8 +365,29 @@ void winograd_unpool(task *t, float *scratch) {
                     long pixel = (long)y * t->width + x, at = ((long)(y / 2) * columns + x / 2) * t->out_channels + c;
                     float *to = t->out + pixel * t->out_channels + c;
                     v8 v = t->add ? load(to) : all(0);
-                    if (t->codes) v += input_at(t, 1, y, x, c);
+                    if (t->codes) v += input_at(t, 1, 0, y, x, c);
                     else if (t->in && y / 2 < rows && x / 2 < columns) v += all(0.25f) * load(t->in + at);
                     store(to, through(v, t->mask[pixel * groups + c / 8]));
                 }
+}
+
+/* products of all pairs of channels, summed over pixels: `in` is (height, in_channels), `out` (parts, in_channels,
+   in_channels), of which what is right of the diagonal counts; a block is the pixels of a part.
+   `scratch` holds CHUNK floats */
+void winograd_gram(task *t, float *scratch) {
+    long channels = t->in_channels, step = CHUNK / channels;
+    for (long first; (first = (long)take(t) * t->block) < t->height;) {
+        long end = first + t->block < t->height ? first + t->block : t->height;
+        float *sums = t->out + first / t->block * channels * channels;
+        for (long start = first; start < end; start += step) {
+            long count = end - start < step ? end - start : step;
+            for (long k = 0; k < count; k++)
+                for (long c = 0; c < channels; c += 8)
+                    store(scratch + c / 16 * 16 * count + k * 16 + c % 16, load(t->in + (start + k) * channels + c));
+            for (long row = 0; row < channels; row += 4)
+                for (long column = row & ~15; column < channels; column += 16)
+                    multiply(4, scratch + row / 16 * 16 * count + row % 16, 1, 16, scratch + column * count,
+                             sums + row * channels + column, channels, count, start > first);
+        }
+    }
 }

@@ -25,22 +25,30 @@ log = logging.getLogger("minimoto.style")
 SOURCE = Path(__file__).with_suffix(".c")
 FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
 
-# G of F(4x4, 3x3), for the points 0, 1, -1, 2, -2 and infinity (Lavin and Gray 2015, section 4.3).
+# G of F(6x6, 3x3), for the points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity (Lavin and Gray 2015, section 4). The rows of
+# 1/2 and -1/2 are scaled so that turning a kernel by 180 degrees only exchanges rows (0 with infinity, 2 with 1/2).
 _G = (
-    (1 / 4, 0, 0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
+    (1, 0, 0),
+    (-2 / 9, -2 / 9, -2 / 9),
+    (-2 / 9, 2 / 9, -2 / 9),
+    (1 / 90, 2 / 90, 4 / 90),
+    (1 / 90, -2 / 90, 4 / 90),
+    (4 / 90, 2 / 90, 1 / 90),
+    (4 / 90, -2 / 90, 1 / 90),
     (0, 0, 1),
 )
+_POINTS = len(_G) ** 2
+_OUTPUTS = 6
+_DEPTH, _CHUNK = 256, 32_768
+"""The kernels' own constants."""
 
 
 class _Task(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("input", "codes", "weights", "bias", "out", "mask", "pooled")),
         ("pooled_codes", ctypes.c_void_p),
-        *((name, ctypes.c_int32) for name in ("height", "width", "in_channels", "out_channels", "add", "block")),
+        *((name, ctypes.c_int32) for name in ("height", "width", "in_channels", "out_channels")),
+        *((name, ctypes.c_int32) for name in ("transposed", "add", "block")),
         ("next", ctypes.c_int32),
     )
 
@@ -60,7 +68,12 @@ class Kernels:
         self._scratch: list[Tensor] = [torch.empty(0)] * threads
 
     def run(
-        self, kernel: str, sizes: tuple[int, int, int, int], tensors: Mapping[str, Tensor | None], *, add: bool = False
+        self,
+        kernel: str,
+        sizes: tuple[int, int, int, int],
+        tensors: Mapping[str, Tensor | None],
+        parts: int = 0,
+        **flags: bool,
     ) -> None:
         """Run one kernel to its end.
 
@@ -68,14 +81,15 @@ class Kernels:
             kernel: its name in ``winograd.c`` after ``winograd_``.
             sizes: height, width, channels in, channels out.
             tensors: contiguous, by their names in ``winograd.c``'s ``task`` (``input`` is its ``in``).
-            add: whether to add to what ``out`` holds.
+            parts: how many blocks the rows are divided into; 0 leaves that to the kernel.
+            flags: ``add`` and ``transposed``, as in ``task``; both are off if left out.
         """
         height, width, inputs, outputs = sizes
-        block = self._tiles(height, width, inputs, outputs) if kernel == "3x3" else 8
+        block = self._tiles(height, width, inputs, outputs) if kernel == "3x3" else -(-height // parts) if parts else 8
         numbers = dict(zip(("height", "width", "in_channels", "out_channels"), sizes, strict=True))
         pointers = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
-        task = _Task(**pointers, **numbers, add=int(add), block=block)
-        floats = 36 * (block * (inputs + outputs) + 32) if kernel == "3x3" else 0
+        task = _Task(**pointers, **numbers, **{name: int(flag) for name, flag in flags.items()}, block=block)
+        floats = _POINTS * (block * (inputs + outputs) + 32) + 16 * _DEPTH if kernel == "3x3" else _CHUNK
         function = getattr(self._library, f"winograd_{kernel}")
         others = range(1, self.threads)
         work = [self._pool.submit(self._share, function, task, slot, floats) for slot in others] if self._pool else []
@@ -90,20 +104,20 @@ class Kernels:
 
     def _tiles(self, height: int, width: int, inputs: int, outputs: int) -> int:
         """Tiles a block: few where few channels let all stay in the second cache, more where weights weigh more."""
-        tiles = -(-height // 4) * -(-width // 4)
+        tiles = -(-height // _OUTPUTS) * -(-width // _OUTPUTS)
         wanted = 24 if inputs + outputs <= 256 else 48 if inputs + outputs <= 384 else 96
         share = -(-tiles // self.threads)
         return max(1, min(wanted, -(-share // 6) * 6))
 
 
 def transformed(weight: Tensor) -> Tensor:
-    """(out, in, 3, 3) to what the kernel ``3x3`` multiplies by: (36, out / 16, in, 16), float32."""
+    """(out, in, 3, 3) to what the kernel ``3x3`` multiplies by: (64, out / 16, in, 16), float32."""
     g = torch.tensor(_G, dtype=torch.float64)
     outputs, inputs = weight.shape[:2]
-    found = torch.empty(36, outputs // 16, inputs, 16)
+    found = torch.empty(_POINTS, outputs // 16, inputs, 16)
     for panel in range(outputs // 16):
         part = torch.einsum("ai,ocij,bj->abco", g, weight[16 * panel : 16 * panel + 16].double(), g)
-        found[:, panel] = part.reshape(36, inputs, 16).float()
+        found[:, panel] = part.reshape(_POINTS, inputs, 16).float()
     return found
 
 
@@ -119,8 +133,8 @@ def _library() -> ctypes.CDLL | None:
     if compiler is None:
         log.warning("there is no C compiler, so styling by optimisation takes about three times as long: install gcc")
         return None
+    built = cache_dir() / "kernels" / f"winograd-{_key(compiler)}.so"
     try:
-        built = cache_dir() / "kernels" / f"winograd-{_key(compiler)}.so"
         if not built.exists():
             _build(compiler, built)
         return ctypes.CDLL(str(built))

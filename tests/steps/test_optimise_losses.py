@@ -229,9 +229,44 @@ def test_the_radius_is_how_far_a_pixel_is_seen(vgg: Vgg) -> None:
 def test_the_transform_of_a_delta_is_known() -> None:
     weight = torch.zeros(16, 1, 3, 3)
     weight[:, 0, 2, 2] = 1.0
-    found = transformed(weight)[:, 0, 0, 0].view(6, 6)
-    column = torch.tensor([0, -1 / 6, -1 / 6, 1 / 6, 1 / 6, 1])
+    found = transformed(weight)[:, 0, 0, 0].view(8, 8)
+    column = torch.tensor([0, -2 / 9, -2 / 9, 4 / 90, 4 / 90, 1 / 90, 1 / 90, 1])
     assert torch.allclose(found, torch.outer(column, column))
+
+
+def test_a_turned_kernel_has_its_transforms_rows_and_columns_exchanged() -> None:
+    weight = torch.randn(16, 16, 3, 3, generator=torch.Generator().manual_seed(0))
+    inverse = torch.tensor([7, 1, 2, 5, 6, 3, 4, 0])
+    found = transformed(weight).view(8, 8, 16, 16)[inverse][:, inverse]
+    turned = transformed(weight.flip(2, 3).transpose(0, 1)).view(8, 8, 16, 16)
+    assert torch.allclose(found.transpose(2, 3), turned, atol=1e-6)
+
+
+def test_wide_layers_are_those_of_autograd_too() -> None:
+    wide = random_vgg("vgg16", (16, 16, 272, 272, 272), seed=2)
+    layers = ("relu3_3", "relu4_1")
+    features = made("winograd", wide, layers)
+    pixels = picture(40, 34)
+    leaf = pixels.clone().requires_grad_()
+    expected = reference_features(wide.until(layers), leaf)
+    found = features.forward(pixels)
+    directions = {
+        name: torch.randn(one.shape, generator=torch.Generator().manual_seed(3)) for name, one in found.items()
+    }
+    total = torch.stack([(expected[n][0].permute(1, 2, 0) * directions[n]).sum() for n in layers]).sum()
+    torch.autograd.backward(total)
+    gradient = features.backward({name: found[name].copy_(directions[name]) for name in layers})
+    assert leaf.grad is not None
+    assert float((gradient - leaf.grad).norm()) < 2e-4 * float(leaf.grad.norm())
+
+
+@pytest.mark.parametrize(("size", "channels"), [((1, 1), 16), ((7, 5), 64), ((90, 77), 48), ((33, 40), 512)])
+def test_gram_matrices_are_those_of_a_plain_product(vgg: Vgg, size: tuple[int, int], channels: int) -> None:
+    features = torch.randn(*size, channels, generator=torch.Generator().manual_seed(4)).relu_()
+    found = made("winograd", vgg, DEFAULT).gram(features)
+    exact = gram(features.double())
+    assert torch.equal(found, found.T)
+    assert torch.allclose(found.double(), exact, rtol=1e-4, atol=1e-5 * float(exact.max()))
 
 
 def test_kernels_need_channels_in_sixteens() -> None:
