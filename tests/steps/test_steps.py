@@ -13,11 +13,16 @@ from minimoto.steps import STEPS
 from minimoto.steps.base import Context, Progress, StepResult, safe_stem
 
 
+NEEDED = {"style": {"picture": "ink"}}
+"""Parameters without which a step cannot be."""
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_is_what_its_key_says(name: str) -> None:
     step = STEPS[name]
     assert step.name == name
-    assert step.parse({}) == step.parse({})
+    needed = NEEDED.get(name, {})
+    assert step.parse(needed) == step.parse(needed)
     assert (step.result_suffix is not None) == (step.per == "folder")
     with pytest.raises(InvalidPipeline, match="nonsense"):
         step.parse({"nonsense": "1"})
