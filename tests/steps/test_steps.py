@@ -12,7 +12,6 @@ from minimoto.errors import InvalidPipeline
 from minimoto.steps import STEPS
 from minimoto.steps.base import Context, Progress, StepResult, safe_stem
 
-
 NEEDED = {"style": {"picture": "ink"}}
 """Parameters without which a step cannot be."""
 
