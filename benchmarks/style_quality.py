@@ -141,9 +141,9 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name, figures in rows.items():
         style_losses, contents, patterns = (list(column) for column in zip(*figures, strict=True))
-        style = f"{statistics.mean(style_losses):.3f} | {statistics.median(style_losses):.3f}"
-        content = f"{statistics.mean(contents):.3f} | {statistics.median(contents):.3f}"
-        print(f"| {name} | {style} | {content} | {statistics.median(patterns):.2f} |", flush=True)
+        style_column = f"{statistics.mean(style_losses):.3f} | {statistics.median(style_losses):.3f}"
+        content_column = f"{statistics.mean(contents):.3f} | {statistics.median(contents):.3f}"
+        print(f"| {name} | {style_column} | {content_column} | {statistics.median(patterns):.2f} |", flush=True)
     if given.sheet:
         _write(sheet, given.sheet)
 

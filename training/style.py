@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from minimoto.engines.style_net import STYLE_SIZE, StyleNetwork
+from minimoto.engines.style_net import STYLE_SIZE, StyleNetwork, mirrored
 from training.style_data import Photos, Styles, listing, read
 from training.style_losses import CONTENT, Perception, content_loss, recolour, style_loss, variation
 
@@ -166,9 +166,7 @@ def train(options: argparse.Namespace) -> None:
 def begun(weights: Path | None) -> StyleNetwork:
     """A network with the tensors of ``weights`` that fit it, mirroring crops at their edges as photos are in use."""
     network = StyleNetwork()
-    for layer in (*network.encoder.modules(), *network.decoder.modules()):
-        if isinstance(layer, nn.Conv2d):
-            layer.padding_mode = "reflect"
+    mirrored(network)
     if weights:
         own = network.state_dict()
         fitting = {n: t.float() for n, t in load_file(weights).items() if n in own and own[n].shape == t.shape}

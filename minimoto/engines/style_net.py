@@ -1,14 +1,15 @@
 """The network of the ``fast`` style: one feed-forward pass for any style picture.
 
-Four parts. Only the trunk normalises, so only it has to see the whole picture, at a quarter of its size; the other
-two work on tiles and give the same pixels whatever the tiling:
+Four parts. Only the trunk needs to know the whole picture, and of its large arrays only their mean and covariance; the
+other parts work on tiles and give the same pixels whatever the tiling:
 
-* :class:`StyleEncoder`: a style picture to a style vector, once a style (after Ghiasi et al. 2017, section 3.2, with
-  the channel covariances of several depths instead of a classifier's activations);
-* :class:`Encoder`: a tile of the photo to features at a quarter of its size;
-* :class:`Trunk`: features of the whole photo, with conditional instance normalisation by the style vector (Dumoulin et
-  al. 2017, equation 5);
-* :class:`Decoder`: a tile of features and of the photo to a tile of the result, as a difference to the photo.
+* :class:`StyleLook`: a style picture to a style vector, once a style. It holds mean and covariance of the encoder's
+  features of the style picture, and what :class:`StyleEncoder` makes of it (after Ghiasi et al. 2017, section 3.2);
+* :class:`Encoder`: a tile of the photo to features at a quarter and at an eighth of its size;
+* :class:`Trunk`: features of the whole photo, brought to the style's mean and covariance by the least linear map that
+  does it (Pitie and Kokaram 2007; whitening and colouring in Li et al. 2017), then residual blocks with conditional
+  instance normalisation by the style's code (Dumoulin et al. 2017, equation 5);
+* :class:`Decoder`: a tile of features and of the photo to a tile of the result.
 
 The photo that goes in has the style's colours already (``style_colour.match``). All arrays are ``(N, C, H, W)``,
 RGB 0..1, float32. ``training/style.py`` trains it.
@@ -26,9 +27,10 @@ from torch.nn import functional
 
 STYLE_SIZE = 256
 """Pixels a side of the style picture that :class:`StyleEncoder` is given."""
-STYLE_DIMENSIONS = 192
 FEATURES = 48
 """Channels at a quarter of the photo's size, between encoder, trunk and decoder."""
+FAR = 96
+"""Channels at an eighth of the photo's size."""
 MULTIPLE = 8
 """The photo's sides, and the corners of its tiles, are multiples of this many pixels."""
 ENCODER_MARGIN = 16
@@ -36,14 +38,18 @@ ENCODER_MARGIN = 16
 DECODER_MARGIN = 16
 """Pixels around a tile that the decoder's result depends on, rounded up to :data:`MULTIPLE`."""
 
-_TRUNK = 96
+_CODE = 192
 _HALF = 24
 _STYLE_CHANNELS = (32, 64, 128, 192)
 _COVARIANCE = 20
+_NEAR_STATISTICS = FEATURES * (FEATURES + 1)
+_FAR_STATISTICS = FAR * (FAR + 1)
+STYLE_DIMENSIONS = _CODE + _NEAR_STATISTICS + _FAR_STATISTICS
+"""Numbers of a style vector: the code, and mean and covariance of the features at a quarter and at an eighth."""
 
 
 class StyleEncoder(nn.Module):
-    """A style picture ``(N, 3, 256, 256)`` to its style vector ``(N, STYLE_DIMENSIONS)``."""
+    """A style picture ``(N, 3, 256, 256)`` to its code ``(N, 192)``, which residual blocks and decoder follow."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,12 +68,10 @@ class StyleEncoder(nn.Module):
         upper = torch.triu_indices(_COVARIANCE, _COVARIANCE)
         self.register_buffer("upper", upper[0] * _COVARIANCE + upper[1], persistent=False)
         statistics = sum(n + upper.shape[1] for n in _STYLE_CHANNELS)
-        self.mix = nn.Sequential(
-            nn.LayerNorm(statistics), nn.Linear(statistics, 384), nn.ReLU(), nn.Linear(384, STYLE_DIMENSIONS)
-        )
+        self.mix = nn.Sequential(nn.LayerNorm(statistics), nn.Linear(statistics, 384), nn.ReLU(), nn.Linear(384, _CODE))
 
     def forward(self, style: Tensor) -> Tensor:
-        """The style vector."""
+        """The code."""
         statistics = []
         features = style - 0.5
         for stage, squeeze in zip(self.stages, self.squeeze, strict=True):
@@ -80,37 +84,97 @@ class StyleEncoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A tile ``(N, 3, h, w)`` of the recoloured photo to features ``(N, FEATURES, h/4, w/4)``."""
+    """A tile ``(N, 3, h, w)`` of the recoloured photo to its features at a quarter and at an eighth of its size."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
+        self.near = nn.Sequential(
             nn.PixelUnshuffle(2),
             nn.Conv2d(12, _HALF, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(_HALF, FEATURES, 3, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(FEATURES, FEATURES, 3, padding=1),
+            nn.ReLU(),
         )
+        self.far = nn.Sequential(nn.Conv2d(FEATURES, FAR, 3, stride=2, padding=1), nn.ReLU())
 
-    def forward(self, photo: Tensor) -> Tensor:
-        """The features."""
-        return cast(Tensor, self.layers(photo - 0.5))
+    def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
+        """Near ``(N, FEATURES, h/4, w/4)`` and far ``(N, FAR, h/8, w/8)``."""
+        near = self.near(photo - 0.5)
+        return near, self.far(near)
+
+
+class StyleLook(nn.Module):
+    """A style picture ``(N, 3, 256, 256)`` to its style vector ``(N, STYLE_DIMENSIONS)``."""
+
+    def __init__(self, style_encoder: StyleEncoder, encoder: Encoder) -> None:
+        super().__init__()
+        self.style_encoder, self.encoder = style_encoder, encoder
+
+    def forward(self, style: Tensor) -> Tensor:
+        """The style vector; several are mixed by their weighted mean."""
+        found = (statistics(features).flatten(1) for features in self.encoder(style))
+        return torch.cat([self.style_encoder(style), *found], 1)
+
+
+def statistics(features: Tensor) -> Tensor:
+    """Mean, and below it covariance, of the channels of ``(N, C, H, W)``: ``(N, C + 1, C)``."""
+    # In single precision, whatever the features': sums over a whole picture leave half floats.
+    flat = features.flatten(2).float()
+    mean = flat.mean(2, keepdim=True)
+    centred = flat - mean
+    covariance = centred @ centred.transpose(1, 2) / flat.shape[2]
+    return torch.cat([mean.transpose(1, 2), covariance], 1)
+
+
+def split_style(style: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A style vector's code ``(N, 192)``, and :func:`statistics` at a quarter and at an eighth of the size."""
+    code, near, far = style.split((_CODE, _NEAR_STATISTICS, _FAR_STATISTICS), 1)
+    return code, near.unflatten(1, (FEATURES + 1, FEATURES)), far.unflatten(1, (FAR + 1, FAR))
+
+
+def _roots(matrix: Tensor, rounds: int = 14) -> tuple[Tensor, Tensor]:
+    """Square root of a positive definite ``(N, C, C)`` and its inverse (Newton and Schulz; Higham 2008, 6.7)."""
+    size = torch.sqrt((matrix * matrix).sum((1, 2), keepdim=True))
+    one = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
+    root, inverse = matrix / size, one.expand_as(matrix)
+    for _ in range(rounds):
+        step = 1.5 * one - 0.5 * inverse @ root
+        root, inverse = root @ step, step @ inverse
+    return root * torch.sqrt(size), inverse / torch.sqrt(size)
+
+
+def transport(features: Tensor, own: Tensor, wanted: Tensor) -> Tensor:
+    """``features`` ``(N, C, h, w)`` of a picture with :func:`statistics` ``own``, brought to those ``wanted``."""
+    channels = features.shape[1]
+    one = torch.eye(channels, device=features.device)
+    covariances = []
+    for known in (own.float(), wanted.float()):
+        covariance = known[:, 1:]
+        # A hundredth of the mean variance more in every direction: what a flat picture lacks is not blown up.
+        spread = (covariance * one).sum((1, 2), keepdim=True) / channels
+        covariances.append(covariance + (0.01 * spread + 1e-5) * one)
+    root, inverse = _roots(covariances[0])
+    change = inverse @ _roots(root @ covariances[1] @ root)[0] @ inverse
+    offset = wanted[:, :1].float().transpose(1, 2) - change @ own[:, :1].float().transpose(1, 2)
+    flat = change.to(features.dtype) @ features.flatten(2) + offset.to(features.dtype)
+    return flat.view_as(features)
 
 
 class Modulated(nn.Module):
-    """Instance normalisation whose scale and offset follow from the style vector."""
+    """Instance normalisation whose scale and offset follow from the style's code."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        self.affine = nn.Linear(STYLE_DIMENSIONS, 2 * channels)
+        self.affine = nn.Linear(_CODE, 2 * channels)
         nn.init.normal_(self.affine.weight, std=0.05)
         nn.init.zeros_(self.affine.bias)
 
-    def forward(self, features: Tensor, style: Tensor) -> Tensor:
+    def forward(self, features: Tensor, code: Tensor) -> Tensor:
         """``features`` with the style's mean and deviation in each channel."""
-        scale, offset = self.affine(style)[:, :, None, None].split(self.channels, 1)
+        scale, offset = self.affine(code)[:, :, None, None].split(self.channels, 1)
         return cast(Tensor, functional.instance_norm(features) * (1 + scale) + offset)
 
 
@@ -119,38 +183,49 @@ class Block(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=False)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=False)
         self.after_first = Modulated(channels)
         self.after_second = Modulated(channels)
 
-    def forward(self, features: Tensor, style: Tensor) -> Tensor:
+    def forward(self, features: Tensor, code: Tensor) -> Tensor:
         """``features`` changed by the block."""
-        inner = functional.relu(self.after_first(self.first(features), style))
-        return features + cast(Tensor, self.after_second(self.second(inner), style))
+        inner = functional.relu(self.after_first(self.first(features), code))
+        return features + cast(Tensor, self.after_second(self.second(inner), code))
 
 
 class Trunk(nn.Module):
-    """Features of the whole photo ``(N, FEATURES, H/4, W/4)`` and its style vector to styled features, same shape."""
+    """Features of the whole photo and the style vector to styled features ``(N, FEATURES, H/4, W/4)``.
+
+    It mirrors at the photo's edges: with zeros there, the network learns where the edges are and draws along them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.enter = Modulated(FEATURES)
-        self.down = nn.Conv2d(FEATURES, _TRUNK, 3, stride=2, padding=1, bias=False)
-        self.after_down = Modulated(_TRUNK)
-        self.blocks = nn.ModuleList([Block(_TRUNK) for _ in range(3)])
-        self.up = nn.Conv2d(_TRUNK, FEATURES, 3, padding=1)
-        self.join = nn.Conv2d(FEATURES, FEATURES, 3, padding=1, bias=False)
+        self.blocks = nn.ModuleList([Block(FAR) for _ in range(3)])
+        self.up = nn.Conv2d(FAR, FEATURES, 3, padding=1, padding_mode="reflect")
+        self.join = nn.Conv2d(FEATURES, FEATURES, 3, padding=1, padding_mode="reflect", bias=False)
         self.leave = Modulated(FEATURES)
 
-    def forward(self, features: Tensor, style: Tensor) -> Tensor:
+    def forward(self, near: Tensor, far: Tensor, style: Tensor) -> Tensor:
         """The styled features."""
-        near = functional.relu(self.enter(features, style))
-        far = functional.relu(self.after_down(self.down(near), style))
+        code, _, _ = split_style(style)
+        joined = self.joined(near, self.styled_far(far, style), style, statistics(near))
+        return functional.relu(self.leave(joined, code))
+
+    def styled_far(self, far: Tensor, style: Tensor) -> Tensor:
+        """The features at an eighth of the whole photo's size, styled."""
+        code, _, wanted = split_style(style)
+        far = transport(far, statistics(far), wanted)
         for block in self.blocks:
-            far = block(far, style)
-        near = near + self.up(functional.interpolate(far, scale_factor=2.0, mode="nearest"))
-        return functional.relu(self.leave(self.join(near), style))
+            far = block(far, code)
+        return far
+
+    def joined(self, near: Tensor, far: Tensor, style: Tensor, own: Tensor) -> Tensor:
+        """Both sizes together, before the last normalisation; ``own``: the whole photo's statistics at a quarter."""
+        _, wanted, _ = split_style(style)
+        enlarged = functional.interpolate(far, scale_factor=2.0, mode="nearest")
+        return cast(Tensor, self.join(transport(near, own, wanted) + self.up(enlarged)))
 
 
 class Decoder(nn.Module):
@@ -163,7 +238,7 @@ class Decoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.up = nn.Conv2d(FEATURES, _HALF, 3, padding=1)
-        self.affine = nn.Linear(STYLE_DIMENSIONS, 2 * _HALF + 3)
+        self.affine = nn.Linear(_CODE, 2 * _HALF + 3)
         nn.init.normal_(self.affine.weight, std=0.05)
         nn.init.zeros_(self.affine.bias)
         self.refine = nn.Conv2d(_HALF, _HALF, 3, padding=1)
@@ -172,7 +247,8 @@ class Decoder(nn.Module):
     def forward(self, features: Tensor, photo: Tensor, style: Tensor) -> Tensor:
         """The styled tile; may leave 0..1."""
         half = functional.relu(self.up(functional.interpolate(features, scale_factor=2.0, mode="nearest")))
-        scale, offset, share = self.affine(style)[:, :, None, None].split((_HALF, _HALF, 3), 1)
+        code, _, _ = split_style(style)
+        scale, offset, share = self.affine(code)[:, :, None, None].split((_HALF, _HALF, 3), 1)
         half = functional.relu(self.refine(half) * (1 + scale) + offset)
         whole = functional.interpolate(half, scale_factor=2.0, mode="bilinear", align_corners=False)
         return cast(Tensor, photo * (1 + share) + self.out(whole))
@@ -190,13 +266,23 @@ class StyleNetwork(nn.Module):
 
     def forward(self, photo: Tensor, style: Tensor) -> Tensor:
         """``photo`` ``(N, 3, H, W)``, recoloured, in the style of ``style`` ``(N, 3, 256, 256)``."""
-        vector = self.style_encoder(style)
-        return cast(Tensor, self.decoder(self.trunk(self.encoder(photo), vector), photo, vector))
+        vector = StyleLook(self.style_encoder, self.encoder)(style)
+        return cast(Tensor, self.decoder(self.trunk(*self.encoder(photo), vector), photo, vector))
+
+
+def mirrored(part: nn.Module) -> nn.Module:
+    """``part``, whose convolutions from now on mirror at the edges: for pictures that are not tiles of larger ones."""
+    for layer in part.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.padding_mode = "reflect"
+    return part
 
 
 def build_style_encoder(weights: Path) -> nn.Module:
-    """:class:`StyleEncoder` with its part of the safetensors file ``weights``."""
-    return _with_weights(StyleEncoder(), "style_encoder.", weights)
+    """:class:`StyleLook` with its parts of the safetensors file ``weights``."""
+    encoder = mirrored(_with_weights(Encoder(), "encoder.", weights))
+    style_encoder = _with_weights(StyleEncoder(), "style_encoder.", weights)
+    return StyleLook(cast(StyleEncoder, style_encoder), cast(Encoder, encoder)).eval()
 
 
 def build_encoder(weights: Path) -> nn.Module:

@@ -1,7 +1,7 @@
 """Runs the ``fast`` style's network over a picture of any size: at once where it is small, else tile by tile.
 
-Tiles change nothing but the memory that is needed: what the network must know of the whole picture (means and variances
-of its normalisations) is gathered in a pass of its own. All that is kept whole are the features at a quarter of the
+Tiles change nothing but the memory that is needed: what the network must know of the whole picture (means, variances
+and covariances of features) is gathered as the tiles go by. All that is kept whole are the features at a quarter of the
 photo's size and at an eighth.
 """
 
@@ -27,7 +27,7 @@ MULTIPLE = 8
 MARGIN = 16
 FEATURES = 48
 FAR = 96
-STYLE_DIMENSIONS = 192
+STYLE_DIMENSIONS = 11856
 """Those of :mod:`minimoto.engines.style_net`, which is not imported here: it would load torch."""
 
 TILE = 768
@@ -35,22 +35,18 @@ TILE = 768
 WHOLE = {"cpu": 2_000_000, "cuda": 30_000_000, "mps": 8_000_000}
 """Pixels up to which a picture is computed at once, by kind of device."""
 
-_STYLE, _STATISTICS = (1, STYLE_DIMENSIONS), (2, FEATURES)
-_NEAR, _PHOTO = (1, FEATURES, None, None), (1, 3, None, None)
+_STYLE, _MOMENTS, _SPREAD = (1, STYLE_DIMENSIONS), (FEATURES + 1, FEATURES), (2, FEATURES)
+_NEAR, _FAR, _PHOTO = (1, FEATURES, None, None), (1, FAR, None, None), (1, 3, None, None)
 _PARTS: Mapping[str, tuple[str, Mapping[str, Shape]]] = {
     "style_encoder": ("style_net:build_style_encoder", {"style": (1, 3, STYLE_SIZE, STYLE_SIZE)}),
     "encoder": ("style_net:build_encoder", {"photo": _PHOTO}),
-    "trunk": ("style_net:build_trunk", {"features": _NEAR, "style": _STYLE}),
+    "trunk": ("style_net:build_trunk", {"near": _NEAR, "far": _FAR, "style": _STYLE}),
     "decoder": ("style_net:build_decoder", {"features": _NEAR, "photo": _PHOTO, "style": _STYLE}),
-    "down": ("style_parts:build_down", {"features": _NEAR, "style": _STYLE, "statistics": _STATISTICS}),
-    "far": ("style_parts:build_far", {"far": (1, FAR, None, None), "style": _STYLE}),
-    "up": (
-        "style_parts:build_up",
-        {"features": _NEAR, "far": (1, FAR, None, None), "style": _STYLE, "statistics": _STATISTICS},
-    ),
-    "leave": ("style_parts:build_leave", {"joined": _NEAR, "style": _STYLE, "statistics": _STATISTICS}),
+    "far": ("style_parts:build_far", {"far": _FAR, "style": _STYLE}),
+    "up": ("style_parts:build_up", {"near": _NEAR, "far": _FAR, "style": _STYLE, "statistics": _MOMENTS}),
+    "leave": ("style_parts:build_leave", {"joined": _NEAR, "style": _STYLE, "statistics": _SPREAD}),
 }
-_EXAMPLE_SIDES = {"photo": 64, "features": 16, "joined": 16, "far": 8}
+_EXAMPLE_SIDES = {"photo": 64, "features": 16, "near": 16, "joined": 16, "far": 8}
 
 
 @dataclass(frozen=True)
@@ -132,9 +128,9 @@ def run(networks: Networks, canvas: Canvas, style: Array, *, whole: int | None =
 def _at_once(networks: Networks, canvas: Canvas, style: Array) -> None:
     everything = Box(0, 0, canvas.width, canvas.height)
     photo = canvas.read(everything)
-    (features,) = networks["encoder"](photo)
+    near, far = networks["encoder"](photo)
     canvas.progress(0.2)
-    (features,) = networks["trunk"](features, style)
+    (features,) = networks["trunk"](near, far, style)
     canvas.progress(0.6)
     (result,) = networks["decoder"](features, photo, style)
     canvas.write(everything, result[0])
@@ -144,7 +140,7 @@ def _at_once(networks: Networks, canvas: Canvas, style: Array) -> None:
 def _by_tiles(networks: Networks, canvas: Canvas, style: Array, tile: int) -> None:
     # Cut at an eighth of the size, so that every edge is a whole pixel at each of the sizes.
     cut = tiles(canvas.width // MULTIPLE, canvas.height // MULTIPLE, max(1, tile // MULTIPLE), MARGIN // MULTIPLE)
-    steps = 4 * len(cut) + len(cut) // 2
+    steps = 3 * len(cut) + len(cut) // 2
     done = 0
 
     def step(count: int = 1) -> None:
@@ -152,29 +148,26 @@ def _by_tiles(networks: Networks, canvas: Canvas, style: Array, tile: int) -> No
         done += count
         canvas.progress(min(1.0, done / steps))
 
-    near_shape = (1, FEATURES, canvas.height // 4, canvas.width // 4)
-    features, sums = np.empty(near_shape, np.float32), _Sums()
-    for one in cut:
-        (part,) = networks["encoder"](canvas.read(_scaled(one.read, 8)))
-        sums.add(_put(features, part, one.read, one.write, 2))
-        step()
-    entering = sums.statistics()
-
+    near, joined = (np.empty((1, FEATURES, canvas.height // 4, canvas.width // 4), np.float32) for _ in range(2))
     far = np.empty((1, FAR, canvas.height // 8, canvas.width // 8), np.float32)
+    sums = _Sums()
     for one in cut:
-        (part,) = networks["down"](_part(features, one.read, 2), style, entering)
-        _put(far, part, one.read, one.write, 1)
+        part, far_part = networks["encoder"](canvas.read(_scaled(one.read, 8)))
+        sums.add(_put(near, part, one.read, one.write, 2))
+        _put(far, far_part, one.read, one.write, 1)
         step()
+    entering = sums.moments()
+
     (far,) = networks["far"](far, style)
     step(len(cut) // 2)
 
-    joined, sums = np.empty(near_shape, np.float32), _Sums()
+    sums = _Sums()
     for one in cut:
-        (part,) = networks["up"](_part(features, one.read, 2), _part(far, one.read, 1), style, entering)
+        (part,) = networks["up"](_part(near, one.read, 2), _part(far, one.read, 1), style, entering)
         sums.add(_put(joined, part, one.read, one.write, 2))
         step()
-    leaving = sums.statistics()
-    del features, far
+    leaving = sums.spread()
+    del near, far
 
     for one in cut:
         (styled,) = networks["leave"](_part(joined, one.read, 2), style, leaving)
@@ -184,25 +177,30 @@ def _by_tiles(networks: Networks, canvas: Canvas, style: Array, tile: int) -> No
 
 
 class _Sums:
-    """Mean and variance of each channel, from the parts of a picture."""
+    """Mean and covariance of the channels, from the parts of a picture."""
 
     def __init__(self) -> None:
         self._count = 0
         self._sum: NDArray[np.float64] = np.zeros(FEATURES)
-        self._squares: NDArray[np.float64] = np.zeros(FEATURES)
+        self._products: NDArray[np.float64] = np.zeros((FEATURES, FEATURES))
 
     def add(self, part: Array) -> None:
         """Counts a part ``(1, C, h, w)``."""
-        for index, channel in enumerate(part[0]):
-            values = channel.astype(np.float64)
-            self._sum[index] += values.sum()
-            self._squares[index] += np.einsum("yx,yx->", values, values)
-        self._count += part[0, 0].size
+        flat = np.ascontiguousarray(part[0]).reshape(FEATURES, -1)
+        self._sum += flat.sum(1, dtype=np.float64)
+        self._products += flat @ flat.T
+        self._count += flat.shape[1]
 
-    def statistics(self) -> Array:
+    def moments(self) -> Array:
+        """``(C + 1, C)``: the means, and below them the covariances."""
+        mean = self._sum / self._count
+        covariance = self._products / self._count - np.outer(mean, mean)
+        return np.concatenate([mean[None], covariance]).astype(np.float32)
+
+    def spread(self) -> Array:
         """``(2, C)``: the means and the variances."""
         mean = self._sum / self._count
-        variance = np.maximum(self._squares / self._count - mean**2, 0)
+        variance = np.maximum(self._products.diagonal() / self._count - mean**2, 0)
         return np.stack([mean, variance]).astype(np.float32)
 
 

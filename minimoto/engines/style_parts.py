@@ -1,8 +1,8 @@
 """The trunk of :mod:`minimoto.engines.style_net` in three pieces, for pictures that are too large for it as a whole.
 
-Instance normalisation is an affine map once the mean and variance of the whole picture are known. At a quarter of the
-photo's size, where the arrays are large, they are gathered tile by tile, so the pieces there work on tiles; only at an
-eighth is the picture seen as a whole. The result is that of :class:`~minimoto.engines.style_net.Trunk`.
+Mean and covariance, or variance, of the whole picture are all that its normalisations need. At a quarter of the size,
+where the arrays are large, they are gathered tile by tile, so the pieces there work on tiles; only at an eighth is the
+picture seen as a whole. The result is that of :class:`~minimoto.engines.style_net.Trunk`.
 """
 
 from __future__ import annotations
@@ -14,44 +14,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from minimoto.engines.style_net import Modulated, Trunk, build_trunk
+from minimoto.engines.style_net import Modulated, Trunk, build_trunk, split_style
 
 _EPSILON = 1e-5
 """That of :func:`torch.nn.functional.instance_norm`."""
 
 
-def modulated(layer: Modulated, features: Tensor, style: Tensor, statistics: Tensor) -> Tensor:
+def modulated(layer: Modulated, features: Tensor, code: Tensor, statistics: Tensor) -> Tensor:
     """``layer`` on a tile, with the mean and variance of the whole picture, ``(2, C)``."""
-    scale, offset = layer.affine(style)[:, :, None, None].split(layer.channels, 1)
+    scale, offset = layer.affine(code)[:, :, None, None].split(layer.channels, 1)
     mean, variance = statistics[0][None, :, None, None], statistics[1][None, :, None, None]
     return cast(Tensor, (features - mean) * torch.rsqrt(variance + _EPSILON) * (1 + scale) + offset)
 
 
-class TrunkDown(nn.Module):
-    """A tile of features ``(1, C, h, w)``, style and statistics ``(2, C)`` to ``(1, C', h/2, w/2)``."""
-
-    def __init__(self, trunk: Trunk) -> None:
-        super().__init__()
-        self.enter, self.down = trunk.enter, trunk.down
-
-    def forward(self, features: Tensor, style: Tensor, statistics: Tensor) -> Tensor:
-        """The features at half the size, not yet normalised."""
-        return cast(Tensor, self.down(functional.relu(modulated(self.enter, features, style, statistics))))
-
-
 class TrunkFar(nn.Module):
-    """What :class:`TrunkDown` gives, of the whole picture, and the style to styled features of the same shape."""
+    """Features at an eighth of the whole picture ``(1, C, H/8, W/8)`` and the style to styled ones, same shape."""
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
-        self.after_down, self.blocks = trunk.after_down, trunk.blocks
+        self.trunk = trunk
 
     def forward(self, far: Tensor, style: Tensor) -> Tensor:
-        """The styled features at an eighth of the photo's size."""
-        far = functional.relu(self.after_down(far, style))
-        for block in self.blocks:
-            far = block(far, style)
-        return far
+        """The styled features."""
+        return self.trunk.styled_far(far, style)
 
 
 class TrunkUp(nn.Module):
@@ -59,13 +44,11 @@ class TrunkUp(nn.Module):
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
-        self.enter, self.up, self.join = trunk.enter, trunk.up, trunk.join
+        self.trunk = trunk
 
-    def forward(self, features: Tensor, far: Tensor, style: Tensor, statistics: Tensor) -> Tensor:
-        """The joined features; their statistics are needed before :class:`TrunkLeave`."""
-        near = functional.relu(modulated(self.enter, features, style, statistics))
-        enlarged = functional.interpolate(far, scale_factor=2.0, mode="nearest")
-        return cast(Tensor, self.join(near + self.up(enlarged)))
+    def forward(self, near: Tensor, far: Tensor, style: Tensor, statistics: Tensor) -> Tensor:
+        """The joined features; ``statistics`` ``(C + 1, C)``: mean and covariance of ``near`` in the whole picture."""
+        return self.trunk.joined(near, far, style, statistics[None])
 
 
 class TrunkLeave(nn.Module):
@@ -77,12 +60,8 @@ class TrunkLeave(nn.Module):
 
     def forward(self, joined: Tensor, style: Tensor, statistics: Tensor) -> Tensor:
         """The styled features."""
-        return functional.relu(modulated(self.leave, joined, style, statistics))
-
-
-def build_down(weights: Path) -> nn.Module:
-    """:class:`TrunkDown` with the weights of the safetensors file ``weights``."""
-    return TrunkDown(_trunk(weights)).eval()
+        code, _, _ = split_style(style)
+        return functional.relu(modulated(self.leave, joined, code, statistics))
 
 
 def build_far(weights: Path) -> nn.Module:

@@ -39,7 +39,7 @@ def apart(one: Pixels, other: Pixels) -> int:
 def test_the_sizes_are_those_of_the_network() -> None:
     net = pytest.importorskip("minimoto.engines.style_net")
     assert (style_network.STYLE_SIZE, style_network.STYLE_DIMENSIONS) == (net.STYLE_SIZE, net.STYLE_DIMENSIONS)
-    assert (style_network.FEATURES, style_network.FAR) == (net.FEATURES, net._TRUNK)
+    assert (style_network.FEATURES, style_network.FAR) == (net.FEATURES, net.FAR)
     assert style_network.MULTIPLE == net.MULTIPLE
     assert max(net.ENCODER_MARGIN, net.DECODER_MARGIN) <= style_network.MARGIN
 
