@@ -163,9 +163,9 @@ def _bring_models(settings: Config) -> None:
     """Fetches what the image shall carry before anything is made: a model that cannot be had costs nothing yet. One
     that nobody asked for by name is then left out."""
     from minimoto import console
+    from minimoto.baked_models import named, wished
     from minimoto.cli.models import Bar
     from minimoto.engines.registry import fetch
-    from minimoto.baked_models import named, wished
     from minimoto.errors import ModelMissing
 
     for name in named(settings):

@@ -130,8 +130,8 @@ def statistics(features: Tensor) -> Tensor:
 
 def split_style(style: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A style vector's code ``(N, 192)``, and :func:`statistics` at a quarter and at an eighth of the size."""
-    code, near, far = style.split((_CODE, _NEAR_STATISTICS, _FAR_STATISTICS), 1)
-    return code, near.unflatten(1, (FEATURES + 1, FEATURES)), far.unflatten(1, (FAR + 1, FAR))
+    code, near, far = torch.split(style, (_CODE, _NEAR_STATISTICS, _FAR_STATISTICS), 1)
+    return code, near.view(-1, FEATURES + 1, FEATURES), far.view(-1, FAR + 1, FAR)
 
 
 def _roots(matrix: Tensor, rounds: int = 14) -> tuple[Tensor, Tensor]:

@@ -82,8 +82,8 @@ class SshInstaller:
 
 def _model_files(config: Config) -> tuple[Path, ...]:
     """The models that the image shall carry, from this computer, where setup has brought them."""
-    from minimoto.engines.registry import paths
     from minimoto.baked_models import carried
+    from minimoto.engines.registry import paths
 
     return tuple(path for name in carried(config) for path in paths(name))
 
