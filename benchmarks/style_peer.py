@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from minimoto.engines.style_optimise_settings import OptimiseOptions
 from minimoto.engines.vgg import Layer, Vgg
+
+
+class Run(Protocol):
+    """A way of doing it, ready to go."""
+
+    def __call__(self, iterations: int, start: Tensor = ...) -> list[float]:
+        """The losses of ``iterations`` evaluations, from ``start``, (H, W, 3), on; from the photo if left out."""
 
 
 class Tv(nn.Module):
@@ -92,17 +100,21 @@ def _convolution(layer: Layer) -> nn.Conv2d:
     return found
 
 
-def peer(vgg: Vgg, photo: Tensor, style: Tensor, options: OptimiseOptions) -> Callable[[int], list[float]]:
-    """Runs a number of iterations from the photo on and returns the losses.
+Watch = Callable[[Tensor, float], None]
+
+
+def peer(vgg: Vgg, photo: Tensor, style: Tensor, options: OptimiseOptions, watch: Watch | None = None) -> Run:
+    """Runs a number of iterations, from the photo on unless told otherwise, and returns the losses.
 
     Parameters:
         photo, style: (H, W, 3), as the network sees them.
+        watch: told of each picture, (H, W, 3), and its loss.
     """
-    start, aim = (picture.permute(2, 0, 1)[None].contiguous() for picture in (photo, style))
-    net, losses = sequential(vgg, start, aim, options)
+    content, aim = (picture.permute(2, 0, 1)[None].contiguous() for picture in (photo, style))
+    net, losses = sequential(vgg, content, aim, options)
 
-    def run(iterations: int) -> list[float]:
-        image = nn.Parameter(start.clone())
+    def run(iterations: int, start: Tensor = photo) -> list[float]:
+        image = nn.Parameter(start.permute(2, 0, 1)[None].clone(memory_format=torch.contiguous_format))
         seen: list[float] = []
         optimizer = _optimizer(image, options, iterations)
 
@@ -112,6 +124,8 @@ def peer(vgg: Vgg, photo: Tensor, style: Tensor, options: OptimiseOptions) -> Ca
             total = torch.stack([loss.loss for loss in losses]).sum()
             torch.autograd.backward(total)
             seen.append(total.item())
+            if watch:
+                watch(image.detach()[0].permute(1, 2, 0).contiguous(), seen[-1])
             return seen[-1]
 
         while len(seen) < iterations:

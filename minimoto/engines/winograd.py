@@ -131,7 +131,7 @@ def kernels(threads: int) -> Kernels | None:
 def _library() -> ctypes.CDLL | None:
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))), None)
     if compiler is None:
-        log.warning("there is no C compiler, so styling by optimisation takes about three times as long: install gcc")
+        log.warning("there is no C compiler, so torch's slower convolutions are used: install gcc")
         return None
     built = cache_dir() / "kernels" / f"winograd-{_key(compiler)}.so"
     try:
