@@ -114,24 +114,42 @@ class StyleLook(nn.Module):
 
     def forward(self, style: Tensor) -> Tensor:
         """The style vector; several are mixed by their weighted mean."""
-        found = (statistics(features).flatten(1) for features in self.encoder(style))
-        return torch.cat([self.style_encoder(style), *found], 1)
+        vector = [self.style_encoder(style)]
+        for features in self.encoder(style):
+            mean, covariance = statistics(features)
+            vector += [mean.flatten(1), _roots(_widened(covariance, 1e-4))[0].flatten(1)]
+        return torch.cat(vector, 1)
 
 
-def statistics(features: Tensor) -> Tensor:
-    """Mean, and below it covariance, of the channels of ``(N, C, H, W)``: ``(N, C + 1, C)``."""
+def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean ``(N, C, 1)`` and covariance ``(N, C, C)`` of the channels of ``(N, C, H, W)``."""
     # In single precision, whatever the features': sums over a whole picture leave half floats.
     flat = features.flatten(2).float()
     mean = flat.mean(2, keepdim=True)
     centred = flat - mean
-    covariance = centred @ centred.transpose(1, 2) / flat.shape[2]
-    return torch.cat([mean.transpose(1, 2), covariance], 1)
+    return mean, centred @ centred.transpose(1, 2) / flat.shape[2]
 
 
-def split_style(style: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def from_factor(mean: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean ``(N, C, 1)`` and covariance, from a mean ``(N, C)`` and any ``(N, C, C)`` whose square the covariance is.
+
+    Every vector of numbers is a style vector that way: a product with its own transpose has real roots.
+    """
+    return mean.float()[:, :, None], factor.float() @ factor.float().transpose(1, 2)
+
+
+def split_style(style: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """A style vector's code ``(N, 192)``, and :func:`statistics` at a quarter and at an eighth of the size."""
-    code, near, far = torch.split(style, (_CODE, _NEAR_STATISTICS, _FAR_STATISTICS), 1)
-    return code, near.view(-1, FEATURES + 1, FEATURES), far.view(-1, FAR + 1, FAR)
+    code, mean, factor, far_mean, far_factor = torch.split(style, [_CODE, FEATURES, FEATURES**2, FAR, FAR**2], 1)
+    near = from_factor(mean, factor.view(-1, FEATURES, FEATURES))
+    return code, near, from_factor(far_mean, far_factor.view(-1, FAR, FAR))
+
+
+def _widened(covariance: Tensor, share: float) -> Tensor:
+    """``covariance`` and ``share`` of the mean variance more in every direction: a flat picture has none in some."""
+    one = torch.eye(covariance.shape[1], device=covariance.device)
+    spread = (covariance * one).sum((1, 2), keepdim=True) / covariance.shape[1]
+    return covariance + (share * spread + 1e-5) * one
 
 
 def _roots(matrix: Tensor, rounds: int = 14) -> tuple[Tensor, Tensor]:
@@ -145,19 +163,11 @@ def _roots(matrix: Tensor, rounds: int = 14) -> tuple[Tensor, Tensor]:
     return root * torch.sqrt(size), inverse / torch.sqrt(size)
 
 
-def transport(features: Tensor, own: Tensor, wanted: Tensor) -> Tensor:
+def transport(features: Tensor, own: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor]) -> Tensor:
     """``features`` ``(N, C, h, w)`` of a picture with :func:`statistics` ``own``, brought to those ``wanted``."""
-    channels = features.shape[1]
-    one = torch.eye(channels, device=features.device)
-    covariances = []
-    for known in (own.float(), wanted.float()):
-        covariance = known[:, 1:]
-        # A hundredth of the mean variance more in every direction: what a flat picture lacks is not blown up.
-        spread = (covariance * one).sum((1, 2), keepdim=True) / channels
-        covariances.append(covariance + (0.01 * spread + 1e-5) * one)
-    root, inverse = _roots(covariances[0])
-    change = inverse @ _roots(root @ covariances[1] @ root)[0] @ inverse
-    offset = wanted[:, :1].float().transpose(1, 2) - change @ own[:, :1].float().transpose(1, 2)
+    root, inverse = _roots(_widened(own[1], 0.03))
+    change = inverse @ _roots(root @ _widened(wanted[1], 0.03) @ root)[0] @ inverse
+    offset = wanted[0] - change @ own[0]
     flat = change.to(features.dtype) @ features.flatten(2) + offset.to(features.dtype)
     return flat.view_as(features)
 
@@ -221,7 +231,7 @@ class Trunk(nn.Module):
             far = block(far, code)
         return far
 
-    def joined(self, near: Tensor, far: Tensor, style: Tensor, own: Tensor) -> Tensor:
+    def joined(self, near: Tensor, far: Tensor, style: Tensor, own: tuple[Tensor, Tensor]) -> Tensor:
         """Both sizes together, before the last normalisation; ``own``: the whole photo's statistics at a quarter."""
         _, wanted, _ = split_style(style)
         enlarged = functional.interpolate(far, scale_factor=2.0, mode="nearest")

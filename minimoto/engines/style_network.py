@@ -192,10 +192,11 @@ class _Sums:
         self._count += flat.shape[1]
 
     def moments(self) -> Array:
-        """``(C + 1, C)``: the means, and below them the covariances."""
+        """``(C + 1, C)``: the means, and below them the root of the covariances."""
         mean = self._sum / self._count
-        covariance = self._products / self._count - np.outer(mean, mean)
-        return np.concatenate([mean[None], covariance]).astype(np.float32)
+        values, vectors = np.linalg.eigh(self._products / self._count - np.outer(mean, mean))
+        root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+        return np.concatenate([mean[None], root]).astype(np.float32)
 
     def spread(self) -> Array:
         """``(2, C)``: the means and the variances."""

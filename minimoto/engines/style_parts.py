@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from minimoto.engines.style_net import Modulated, Trunk, build_trunk, split_style
+from minimoto.engines.style_net import Modulated, Trunk, build_trunk, from_factor, split_style
 
 _EPSILON = 1e-5
 """That of :func:`torch.nn.functional.instance_norm`."""
@@ -47,8 +47,8 @@ class TrunkUp(nn.Module):
         self.trunk = trunk
 
     def forward(self, near: Tensor, far: Tensor, style: Tensor, statistics: Tensor) -> Tensor:
-        """The joined features; ``statistics`` ``(C + 1, C)``: mean and covariance of ``near`` in the whole picture."""
-        return self.trunk.joined(near, far, style, statistics[None])
+        """The joined features; ``statistics`` ``(C + 1, C)``: the whole picture's mean and root of covariance."""
+        return self.trunk.joined(near, far, style, from_factor(statistics[None, 0], statistics[None, 1:]))
 
 
 class TrunkLeave(nn.Module):
