@@ -11,18 +11,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from minimoto.engines.upscale_net import LINEAR_TAPS, UpscaleNet
-from training.bicubic import taps
+
+SHARPNESS = -0.75
+"""Of OpenCV's bicubic kernel, which the network's result is added to (Keys 1981, equation 8)."""
 
 
 def bicubic_taps(factor: int) -> Tensor:
-    """The kernels ``(factor^2, 1, 5, 5)`` that make bicubic enlargement when followed by a pixel shuffle."""
-    index, weight = taps(32, float(factor))
-    rows = torch.zeros(factor, LINEAR_TAPS)
-    for phase in range(factor):
-        for position, share in zip(index[16 * factor + phase], weight[16 * factor + phase], strict=True):
-            offset = int(position) - 16 + LINEAR_TAPS // 2
-            if 0 <= offset < LINEAR_TAPS:
-                rows[phase, offset] += float(share)
+    """The kernels ``(factor^2, 1, 5, 5)`` that are ``cv2.resize`` with ``INTER_CUBIC`` after a pixel shuffle."""
+
+    def weight(distance: float) -> float:
+        x, a = abs(distance), SHARPNESS
+        if x <= 1:
+            return (a + 2) * x**3 - (a + 3) * x**2 + 1
+        return a * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else 0.0
+
+    reach = LINEAR_TAPS // 2
+    rows = torch.tensor(
+        [[weight(tap - ((phase + 0.5) / factor - 0.5)) for tap in range(-reach, reach + 1)] for phase in range(factor)]
+    )
     return torch.einsum("ai,bj->abij", rows, rows).reshape(factor * factor, 1, LINEAR_TAPS, LINEAR_TAPS)
 
 
@@ -51,7 +57,7 @@ class MergedConv(nn.Module):
 
 
 class TrainedUpscaleNet(UpscaleNet):
-    """``UpscaleNet`` with merged kernels in its body and a linear path that starts as bicubic."""
+    """``UpscaleNet`` with merged kernels in its body, which gives all of the enlarged luma while it is trained."""
 
     def __init__(self, factor: int, channels: int, layers: int) -> None:
         """Build with random weights in the body and a head that adds almost nothing."""
@@ -65,13 +71,24 @@ class TrainedUpscaleNet(UpscaleNet):
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()
 
+    def forward(self, luma: Tensor) -> Tensor:
+        """The enlarged luma; what the stack adds may be computed in half precision (autocast), the sum may not."""
+        features = torch.relu(self.first(luma))
+        for layer in self.body:
+            features = torch.relu(layer(features))
+        missed = self.head(features).float()
+        with torch.autocast(luma.device.type, enabled=False):
+            enlarged: Tensor = self.shuffle(missed + self.linear(luma))
+        return enlarged
+
     def merged(self, factor: int) -> UpscaleNet:
-        """The same function as an ``UpscaleNet``, one kernel a layer."""
+        """What it adds to bicubic enlargement as an ``UpscaleNet``, one kernel a layer."""
         plain = UpscaleNet(factor, self.first.out_channels, len(self.body))
         state = {k: v for k, v in self.state_dict().items() if not k.startswith("body.")}
         for i, layer in enumerate(self.body):
             assert isinstance(layer, MergedConv)
             state[f"body.{i}.weight"] = layer.merged().detach()
             state[f"body.{i}.bias"] = layer.bias.detach()
+        state["linear.weight"] = state["linear.weight"] - bicubic_taps(factor)
         plain.load_state_dict(state)
         return plain.eval()

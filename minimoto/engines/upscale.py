@@ -1,7 +1,8 @@
 """Enlarges photos: tile by tile, in memory that does not grow with them but for the result.
 
-The compact network enlarges luma; colours are enlarged bicubically and carry its detail, as eyes and every measure of
-the field have it. Published networks take RGB. Transparency is enlarged apart.
+The compact network says what bicubic enlargement of luma misses; that much is added to all colours, which are enlarged
+bicubically: eyes, and every measure of the field, see detail in luma. Published networks take RGB. Transparency is
+enlarged apart.
 """
 
 from __future__ import annotations
@@ -139,12 +140,9 @@ class Upscaler:
         """The network's result, ``(c, H, W)``, as a picture of the factor's size in the kind of ``colours``."""
         factor = self._settings.factor
         if self._by_luma:
-            luma: Floats = enlarged[0]
-            if colours.ndim == 2:
-                return luma
-            spread = _bicubic(colours, factor)
             # The same amount added to R, G and B changes luma alone.
-            return np.asarray(spread + (luma - spread @ LUMA)[..., None])
+            spread = _bicubic(colours, factor)
+            return spread + (enlarged[0] if colours.ndim == 2 else enlarged[0][..., None])
         height, width = colours.shape[:2]
         inside = enlarged[:, : height * self._scale, : width * self._scale]
         picture = inside.transpose(1, 2, 0) if colours.ndim == 3 else inside.mean(axis=0)

@@ -1,9 +1,10 @@
-"""The compact network that enlarges luma by 2, 3 or 4, and how its weights are read.
+"""The compact network that says what bicubic enlargement of luma misses, by 2, 3 or 4, and how its weights are read.
 
 A plain stack of 3x3 convolutions at the resolution of the input, a sub-pixel shuffle at the end (ESPCN, Shi et al.
-2016) and a linear 5x5 path beside it that starts as bicubic interpolation, so that the stack learns what bicubic
-misses. While it is trained, each kernel is the sum of several smaller ones (ECBSR, Zhang et al. 2021), summed as
-weights rather than as pictures; what is shipped is one kernel a layer.
+2016) and a linear 5x5 path beside it. The enlarged luma is the sum of what it says and of OpenCV's bicubic enlargement,
+which is the caller's to add: as a small difference, its rounding in bfloat16 does not show. While it is trained, each
+kernel is the sum of several smaller ones (ECBSR, Zhang et al. 2021), summed as weights rather than as pictures; what is
+shipped is one kernel a layer.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from minimoto.engines.published import load_weights
 
-CHANNELS = 32
+CHANNELS = 48
 LAYERS = 10
 LINEAR_TAPS = 5
 
@@ -28,7 +29,7 @@ def margin(layers: int = LAYERS) -> int:
 
 
 class UpscaleNet(nn.Module):
-    """Enlarges luma ``(N, 1, h, w)``, 0..1, float32, to ``(N, 1, factor * h, factor * w)``; not clipped.
+    """Luma ``(N, 1, h, w)``, 0..1, float32, to what is to be added to ``(N, 1, factor * h, factor * w)`` of bicubic.
 
     Parameters:
         factor: 2, 3 or 4.
@@ -44,12 +45,12 @@ class UpscaleNet(nn.Module):
         self.shuffle = nn.PixelShuffle(factor)
 
     def forward(self, luma: Tensor) -> Tensor:
-        """The enlarged luma."""
+        """What bicubic enlargement misses."""
         features = torch.relu(self.first(luma))
         for layer in self.body:
             features = torch.relu(layer(features))
-        enlarged: Tensor = self.shuffle(self.head(features) + self.linear(luma))
-        return enlarged
+        missed: Tensor = self.shuffle(self.head(features) + self.linear(luma))
+        return missed
 
 
 def build_upscale(factor: int) -> Callable[[Path], nn.Module]:

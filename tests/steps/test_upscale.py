@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -14,6 +15,7 @@ from upscale_engines import _cache, bicubic, engine, photo, psnr, shrunk  # noqa
 
 from minimoto.core.tiles import computed_share, tiles
 from minimoto.engines import registry, upscale_settings
+from minimoto.engines.runtime_device import choose_device
 from minimoto.engines.upscale import FILL_REACH, LUMA, Upscaler, filled
 from minimoto.engines.upscale_denoise import noise_of
 from minimoto.engines.upscale_settings import COMPACT, FACTORS, MARGIN, MODELS, UpscaleSettings, cut
@@ -87,9 +89,13 @@ def test_numbers_are_those_of_torch(factor: int) -> None:
     grey = photo(40, 50)[..., 1]
     network = build_upscale(factor)(registry.model_path(f"upscale{factor}"))
     with torch.inference_mode():
-        wanted = network(torch.from_numpy(grey[None, None].astype(np.float32) / 255))[0, 0].numpy()
-    got = engine(UpscaleSettings(factor=factor)).enlarge(grey)
-    assert same(got, np.clip(np.rint(wanted * 255), 0, 255)) <= 1
+        missed = network(torch.from_numpy(grey[None, None].astype(np.float32) / 255))[0, 0].numpy()
+    wanted = bicubic(grey.astype(np.float32), factor) + missed * 255
+    asked = UpscaleSettings(factor=factor)
+    exact = Upscaler(asked, replace(choose_device("cpu"), precision="fp32"))
+    assert same(exact.enlarge(grey), np.clip(np.rint(wanted), 0, 255)) <= 1
+    # As this machine has it, which may be bfloat16.
+    assert psnr(engine(asked).enlarge(grey), np.clip(wanted, 0, 255)) > 45
 
 
 @pytest.mark.parametrize(("factor", "gain"), [(2, 1.0), (3, 0.5), (4, 0.4)])
@@ -116,8 +122,8 @@ def test_colours_are_those_of_bicubic_and_luma_the_networks() -> None:
     spread = bicubic(pixels.astype(np.float32), 2)
     for a, b in ((0, 1), (1, 2)):
         np.testing.assert_allclose(got[..., a] - got[..., b], spread[..., a] - spread[..., b], atol=1.01)
-    luma = engine(TWICE)._network((pixels.astype(np.float32) / 255 @ LUMA)[None, None])[0][0, 0]
-    np.testing.assert_allclose(got @ LUMA, luma * 255, atol=0.6)
+    missed = engine(TWICE)._network((pixels.astype(np.float32) / 255 @ LUMA)[None, None])[0][0, 0]
+    np.testing.assert_allclose(got @ LUMA, spread @ LUMA + missed * 255, atol=0.6)
 
 
 def test_sixteen_bits_are_more_than_eight() -> None:
