@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -9,8 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_film_frames import CANVAS, FRAME, found, spot
 
+from minimoto.engines import film_zoom
 from minimoto.engines.film_canvas import compose
 from minimoto.engines.film_frame import Frame, empty, from_rgb, planes, warp
+from minimoto.engines.film_kernel import zoom_plane
 from minimoto.engines.film_motion import path
 from minimoto.engines.film_paint import paint
 from minimoto.engines.film_zoom import Zoom
@@ -24,6 +29,16 @@ def texture(size: tuple[int, int], seed: int = 1) -> Frame:
     return from_rgb(np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)))
 
 
+@pytest.fixture(params=["compiled", "opencv"])
+def drawn_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to draw a zoom."""
+    if request.param == "opencv":
+        monkeypatch.setattr(film_zoom, "zoom_plane", lambda: None)
+    elif zoom_plane() is None:
+        pytest.skip("no C compiler here makes the zoom")
+
+
+@pytest.mark.usefixtures("drawn_by")
 @pytest.mark.parametrize("slide", range(4))
 def test_a_point_follows_the_eased_path_to_a_fiftieth_of_a_pixel(slide: int) -> None:
     centre, moved = (CANVAS[0] * 0.31, CANVAS[1] * 0.66), path(slide, seed=0)
@@ -51,6 +66,34 @@ def test_a_zoom_is_the_warp_that_it_says(focus: tuple[float, float], scale: floa
         assert np.abs(a.astype(int) - b).max() <= (2 if plane == 0 else 4)
 
 
+@settings(deadline=None, max_examples=40)
+@example((0.015, 0.98), 1.05, FRAME)
+@given(st.tuples(SHARES, SHARES), st.floats(1.05, 1.2), st.sampled_from([FRAME, (162, 90), (90, 162), (64, 64)]))
+def test_the_compiled_zoom_draws_the_bytes_of_the_other(
+    focus: tuple[float, float], scale: float, size: tuple[int, int]
+) -> None:
+    kernel = zoom_plane()
+    if kernel is None:
+        pytest.skip("no C compiler here makes the zoom")
+    chance = np.random.default_rng(3)
+    canvas = chance.integers(0, 256, (size[1] * 6 // 10 * 3, size[0] * 6 // 10 * 2), np.uint8)
+    compiled = Zoom(canvas, focus, size)
+    with mock.patch.object(film_zoom, "zoom_plane", return_value=None):
+        other = Zoom(canvas, focus, size)
+    assert (compiled.draw(scale, empty(size)) == other.draw(scale, empty(size))).all()
+
+
+@pytest.mark.parametrize("compiler", ["", "/bin/false"])
+def test_without_a_compiler_that_works_a_film_is_zoomed_by_opencv(
+    compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MINIMOTO_CACHE", str(tmp_path))
+    monkeypatch.setattr("shutil.which", lambda name: compiler or None)
+    assert zoom_plane.__wrapped__() is None
+    assert "OpenCV zooms" in caplog.text
+    assert not list(tmp_path.rglob("*.so"))
+
+
 @settings(deadline=None)
 @given(st.tuples(SHARES, SHARES), st.floats(1.0, 1.2))
 def test_a_zoom_shows_what_its_path_says_to_a_pixel(focus: tuple[float, float], scale: float) -> None:
@@ -63,6 +106,7 @@ def test_a_zoom_shows_what_its_path_says_to_a_pixel(focus: tuple[float, float], 
         assert corner - edge + scale * frame <= canvas + 1
 
 
+@pytest.mark.usefixtures("drawn_by")
 def test_no_seam_shows_where_the_quarters_meet() -> None:
     ramp = np.broadcast_to(np.linspace(20, 230, CANVAS[0])[None, :, None], (CANVAS[1], CANVAS[0], 3))
     zoom = Zoom(from_rgb(np.ascontiguousarray(ramp.astype(np.uint8))), (0.4, 0.6), FRAME)
@@ -73,6 +117,7 @@ def test_no_seam_shows_where_the_quarters_meet() -> None:
         assert (luma == luma[0]).all()
 
 
+@pytest.mark.usefixtures("drawn_by")
 def test_chroma_zooms_with_luma() -> None:
     colourful = spot(CANVAS, (300, 200), 20)
     colourful[..., 1:] = 40
