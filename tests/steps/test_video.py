@@ -171,6 +171,11 @@ def test_quality_costs_bytes(tmp_path: Path) -> None:
     assert len(set(sizes)) == 4
 
 
+def test_the_best_quality_is_one_that_browsers_play(tmp_path: Path) -> None:
+    film, _ = make(tmp_path / "out", [odd.grain(tmp_path / "a.jpg")], quality="0")
+    assert "h264 (High)" in probe.about(film)
+
+
 def test_nothing_usable_fails_for_good_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(
