@@ -7,20 +7,27 @@ both losses are means of squares. Features are (h, w, channels), float32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-_ROWS = 4096
 _TINY = 1e-8
+
+Product = Callable[[Tensor, Tensor, Tensor], None]
 
 
 def gram(features: Tensor) -> Tensor:
     """The products of all pairs of channels, summed over the pixels and not divided yet: (channels, channels)."""
     flat = features.reshape(-1, features.shape[2])
     return flat.T @ flat
+
+
+def product(features: Tensor, matrix: Tensor, out: Tensor) -> None:
+    """Each pixel's channels times ``matrix``, (channels, channels), into ``out``, which shares no memory."""
+    channels = features.shape[2]
+    torch.mm(features.reshape(-1, channels), matrix, out=out.view(-1, channels))
 
 
 def blended(grams: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
@@ -72,33 +79,27 @@ class Pull:
     style: Tensor | None = None
     content: float = 0.0
 
-    def gradient(self, features: Tensor, target: Tensor | None, *, overwrite: bool) -> Tensor:
-        """The gradient; in the features' own memory if ``overwrite``.
+    def gradient(self, features: Tensor, target: Tensor | None, out: Tensor, product: Product = product) -> Tensor:
+        """The gradient, which is written to ``out``.
 
         Parameters:
             target: P; needed where there is a ``content``.
+            out: as large as ``features``; these themselves if ``product`` can write there.
+            product: as :func:`product`.
         """
-        flat = features.reshape(-1, features.shape[2])
-        out = flat if overwrite else torch.empty_like(flat)
-        aims = target.reshape(flat.shape) if target is not None and self.content else None
         matrix = self.style
-        if matrix is not None and self.content:
-            matrix = matrix + self.content * torch.eye(len(matrix), device=matrix.device)
-        part = torch.empty(min(_ROWS, len(flat)), flat.shape[1], device=flat.device)
-        for start in range(0, len(flat), _ROWS):
-            rows = flat[start : start + _ROWS]
-            if matrix is not None:
-                found = torch.mm(rows, matrix, out=part[: len(rows)])
-            else:
-                found = torch.mul(rows, self.content, out=part[: len(rows)])
-            if aims is not None:
-                found.sub_(aims[start : start + _ROWS], alpha=self.content)
-            out[start : start + _ROWS] = found
-        return out.view(features.shape)
+        if matrix is None:
+            assert target is not None
+            return torch.sub(features, target, out=out).mul_(self.content)
+        if target is None or not self.content:
+            product(features, matrix, out)
+            return out
+        product(features, matrix + self.content * torch.eye(len(matrix), device=matrix.device), out)
+        return out.sub_(target, alpha=self.content)
 
     def l1(self, features: Tensor, target: Tensor | None) -> float:
         """The sum of the gradient's magnitudes."""
-        return float(self.gradient(features, target, overwrite=False).abs().sum())
+        return float(self.gradient(features, target, torch.empty_like(features)).abs_().sum())
 
 
 def style_pull(normalised: Tensor, target: Tensor, count: int) -> Pull:

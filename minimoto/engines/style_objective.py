@@ -36,6 +36,7 @@ class Features(Protocol):
     """Features of pictures and the gradient of what is made of them."""
 
     overwrites: bool
+    """Whether :meth:`product` and :meth:`backward` may be given gradients that are written over the features."""
     device: torch.device
 
     def forward(self, pixels: Tensor, *, gradient: bool = True) -> dict[str, Tensor]:
@@ -46,6 +47,9 @@ class Features(Protocol):
 
     def gram(self, features: Tensor) -> Tensor:
         """The products of all pairs of channels, summed over the pixels: (channels, channels)."""
+
+    def product(self, features: Tensor, matrix: Tensor, out: Tensor) -> None:
+        """Each pixel's channels times ``matrix``, (channels, channels), into ``out``."""
 
 
 @dataclass(frozen=True)
@@ -223,13 +227,10 @@ class Objective:
         rows = self._rows(name, strip, features)
         targets = self._content.get(name)
         target = targets[index] if targets else None
-        if self._features.overwrites:
-            pull.gradient(features[rows], target, overwrite=True)
-            features[: rows.start] = 0
-            features[rows.stop :] = 0
-            return features
-        gradient = torch.zeros_like(features)
-        gradient[rows] = pull.gradient(features[rows], target, overwrite=False)
+        gradient = features if self._features.overwrites else torch.empty_like(features)
+        pull.gradient(features[rows], target, gradient[rows], self._features.product)
+        gradient[: rows.start] = 0
+        gradient[rows.stop :] = 0
         return gradient
 
 

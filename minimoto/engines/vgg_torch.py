@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from minimoto.engines.style_losses import gram
+from minimoto.engines.style_losses import gram, product
 from minimoto.engines.vgg import Vgg
 
 
@@ -24,7 +24,7 @@ class TorchFeatures:
     """
 
     overwrites = False
-    """Whether :meth:`backward` may be given gradients that were written over the features."""
+    """See :class:`~minimoto.engines.style_objective.Features`."""
 
     def __init__(
         self,
@@ -83,3 +83,7 @@ class TorchFeatures:
     def gram(self, features: Tensor) -> Tensor:
         """As :func:`~minimoto.engines.style_losses.gram`."""
         return gram(features)
+
+    def product(self, features: Tensor, matrix: Tensor, out: Tensor) -> None:
+        """As :func:`~minimoto.engines.style_losses.product`."""
+        product(features, matrix, out)

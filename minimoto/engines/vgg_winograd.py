@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from minimoto.engines.vgg import Layer, Vgg
-from minimoto.engines.winograd import Kernels, transformed
+from minimoto.engines.winograd import CHUNK, Kernels, transformed
 
 Size = tuple[int, int]
 
@@ -132,6 +132,14 @@ class WinogradFeatures:
         self._kernels.run("gram", sizes, {"input": features, "out": sums}, parts=parts)
         upper = sums.sum(0).triu_()
         return upper + upper.triu(1).T
+
+    def product(self, features: Tensor, matrix: Tensor, out: Tensor) -> None:
+        """As :func:`~minimoto.engines.style_losses.product`; ``out`` may be ``features`` themselves."""
+        pixels, channels = features.shape[0] * features.shape[1], features.shape[2]
+        panels = matrix.view(channels, channels // 16, 16).transpose(0, 1).contiguous()
+        sizes = pixels, 1, channels, channels
+        parts = -(-pixels // (CHUNK // channels))
+        self._kernels.run("product", sizes, {"input": features, "weights": panels, "out": out}, parts=parts)
 
     def _unpooled(self, index: int, pooled: Tensor | None, gradients: Mapping[str, Tensor]) -> Tensor:
         """The gradient at a layer's convolution: its own and, if it is pooled, the pooling's, where its ReLU let by."""

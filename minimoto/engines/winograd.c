@@ -12,9 +12,30 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* A vector holds as many channels as the machine's registers take; all loops are written in it. */
+#ifdef __AVX512F__
+#include <immintrin.h>
+#define LANES 16
+#define ROWS 12
+#define FEWER 4
+#define GRAM_ROWS 16
+typedef uint16_t bits_t;
+#else
+#define LANES 8
+#define ROWS 6
+#define FEWER 2
+#define GRAM_ROWS 4
+typedef uint8_t bits_t;
+#endif
+/* Vectors of a panel of 16 columns. */
+#define PER_PANEL (16 / LANES)
+/* Where a panel's second vector begins, if it has one. */
+#define OTHER (LANES % 16)
+
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef int32_t ints __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef uint8_t bytes __attribute__((vector_size(LANES), aligned(1)));
 typedef float v8 __attribute__((vector_size(32), aligned(4)));
-typedef int32_t i8 __attribute__((vector_size(32), aligned(4)));
-typedef uint8_t b8 __attribute__((vector_size(8), aligned(1)));
 
 typedef struct {
     const float *in;       /* (height, width, in_channels); with codes: (height/2, width/2, in_channels) */
@@ -33,8 +54,8 @@ typedef struct {
     int32_t next;          /* the next block that nobody has taken */
 } task;
 
-/* Steps of a matrix product's inner dimension that are done at once, so that 16 columns stay in the first cache. */
-#define DEPTH 256
+/* Steps of a matrix product's inner dimension that are done at once, so that the columns stay in the first cache. */
+#define DEPTH (LANES == 16 ? 128 : 256)
 
 /* Features whose products are summed at once. */
 #define CHUNK 32768
@@ -42,105 +63,134 @@ typedef struct {
 /* Where the inverse of each point is: a kernel turned by 180 degrees takes at a point the values of the other. */
 static const int INVERSE[8] = {7, 1, 2, 5, 6, 3, 4, 0};
 
-static const i8 BITS = {1, 2, 4, 8, 16, 32, 64, 128};
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t i8 __attribute__((vector_size(32)));
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (i8){__VA_ARGS__})
+#endif
 
-INLINE v8 load(const float *p) { return *(const v8 *)p; }
-INLINE void store(float *p, v8 v) { *(v8 *)p = v; }
-INLINE v8 all(float x) { return (v8){x, x, x, x, x, x, x, x}; }
-INLINE v8 where(i8 chosen, v8 v) { return (v8)(chosen & (i8)v); }
-INLINE i8 widen(const uint8_t *p) { return __builtin_convertvector(*(const b8 *)p, i8); }
+INLINE vec load(const float *p) { return *(const vec *)p; }
+INLINE void store(float *p, vec v) { *(vec *)p = v; }
+INLINE vec all(float x) { return x - (vec){0}; }
+INLINE ints all_ints(int x) { return x - (ints){0}; }
+INLINE vec where(ints chosen, vec v) { return (vec)(chosen & (ints)v); }
+INLINE ints widen(const uint8_t *p) { return __builtin_convertvector(*(const bytes *)p, ints); }
 INLINE int take(task *t) { return __atomic_fetch_add(&t->next, 1, __ATOMIC_RELAXED); }
 
-INLINE uint8_t bits_of(v8 v) {
-    i8 positive = v > all(0);
-#ifdef __AVX__
-    return (uint8_t)__builtin_ia32_movmskps256((v8)positive);
+#ifdef __AVX512F__
+INLINE bits_t bits_of(vec v) { return _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_GT_OQ); }
+INLINE vec through(vec v, bits_t bits) { return (vec)_mm512_maskz_mov_ps(bits, (__m512)v); }
 #else
-    i8 set = positive & BITS;
+static const ints BITS = {1, 2, 4, 8, 16, 32, 64, 128};
+
+INLINE bits_t bits_of(vec v) {
+    ints positive = v > all(0);
+#ifdef __AVX__
+    return (bits_t)__builtin_ia32_movmskps256((vec)positive);
+#else
+    ints set = positive & BITS;
     int bits = 0;
-    for (int i = 0; i < 8; i++) bits |= set[i];
-    return (uint8_t)bits;
+    for (int i = 0; i < LANES; i++) bits |= set[i];
+    return (bits_t)bits;
 #endif
 }
 
-INLINE v8 through(v8 v, uint8_t bits) {
-    i8 b = (i8){bits, bits, bits, bits, bits, bits, bits, bits} & BITS;
-    return where(b != 0, v);
-}
+INLINE vec through(vec v, bits_t bits) { return where((all_ints(bits) & BITS) != 0, v); }
+#endif
 
-/* c (rows, 16) = a (rows, depth) * b (depth, 16), or added to it; what lies behind b is fetched for the next call */
-INLINE void multiply(const int rows, const float *a, const long a_row, const long a_step, const float *b, float *c,
-                     long c_row, long depth, int add) {
-    v8 sum[6][2];
-    for (int r = 0; r < rows; r++) {
-        sum[r][0] = add ? load(c + r * c_row) : all(0);
-        sum[r][1] = add ? load(c + r * c_row + 8) : all(0);
-    }
+/* c (rows, columns) = a (rows, depth) * b (depth, columns), or added to it; columns are `vectors` vectors, which lie
+   `apart` floats from each other in b, and b's rows 16 */
+INLINE void multiply(const int rows, const int vectors, const float *a, const long a_row, const long a_step,
+                     const float *b, const long apart, float *c, long c_row, long depth, int add) {
+    vec sum[16][2];
+    for (int r = 0; r < rows; r++)
+        for (int n = 0; n < vectors; n++) sum[r][n] = add ? load(c + r * c_row + n * LANES) : all(0);
     for (long k = 0; k < depth; k++) {
-        v8 b0 = load(b + 16 * k), b1 = load(b + 16 * k + 8);
-        __builtin_prefetch(b + 16 * (k + depth));
+        vec columns[2];
+        for (int n = 0; n < vectors; n++) {
+            columns[n] = load(b + n * apart + 16 * k);
+            /* what lies behind is the next call's */
+            if (n * LANES % 16 == 0) __builtin_prefetch(b + n * apart + 16 * (k + depth));
+        }
         for (int r = 0; r < rows; r++) {
-            v8 x = all(a[r * a_row + k * a_step]);
-            sum[r][0] += x * b0;
-            sum[r][1] += x * b1;
+            vec x = all(a[r * a_row + k * a_step]);
+            for (int n = 0; n < vectors; n++) sum[r][n] += x * columns[n];
         }
     }
-    for (int r = 0; r < rows; r++) {
-        store(c + r * c_row, sum[r][0]);
-        store(c + r * c_row + 8, sum[r][1]);
-    }
+    for (int r = 0; r < rows; r++)
+        for (int n = 0; n < vectors; n++) store(c + r * c_row + n * LANES, sum[r][n]);
 }
+
+INLINE v8 load_8(const float *p) { return *(const v8 *)p; }
+INLINE void store_8(float *p, v8 v) { *(v8 *)p = v; }
 
 INLINE void transpose_8x8(const float *from, float *to) {
     v8 a[8], b[8];
-    for (int i = 0; i < 8; i++) a[i] = load(from + 16 * i);
+    for (int i = 0; i < 8; i++) a[i] = load_8(from + 16 * i);
     for (int i = 0; i < 8; i += 2) {
-        b[i] = __builtin_shuffle(a[i], a[i + 1], (i8){0, 8, 1, 9, 4, 12, 5, 13});
-        b[i + 1] = __builtin_shuffle(a[i], a[i + 1], (i8){2, 10, 3, 11, 6, 14, 7, 15});
+        b[i] = SHUFFLE(a[i], a[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        b[i + 1] = SHUFFLE(a[i], a[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
     }
     for (int i = 0; i < 8; i += 4)
         for (int half = 0; half < 2; half++) {
-            a[i + 2 * half] = __builtin_shuffle(b[i + half], b[i + half + 2], (i8){0, 1, 8, 9, 4, 5, 12, 13});
-            a[i + 2 * half + 1] = __builtin_shuffle(b[i + half], b[i + half + 2], (i8){2, 3, 10, 11, 6, 7, 14, 15});
+            a[i + 2 * half] = SHUFFLE(b[i + half], b[i + half + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+            a[i + 2 * half + 1] = SHUFFLE(b[i + half], b[i + half + 2], 2, 3, 10, 11, 6, 7, 14, 15);
         }
     for (int i = 0; i < 4; i++) {
-        store(to + 16 * i, __builtin_shuffle(a[i], a[i + 4], (i8){0, 1, 2, 3, 8, 9, 10, 11}));
-        store(to + 16 * (i + 4), __builtin_shuffle(a[i], a[i + 4], (i8){4, 5, 6, 7, 12, 13, 14, 15}));
+        store_8(to + 16 * i, SHUFFLE(a[i], a[i + 4], 0, 1, 2, 3, 8, 9, 10, 11));
+        store_8(to + 16 * (i + 4), SHUFFLE(a[i], a[i + 4], 4, 5, 6, 7, 12, 13, 14, 15));
+    }
+}
+
+/* 16 columns of the transpose of u, `depth` of them from the first of `from` on */
+INLINE void transpose(const float *from, long out, float *to, long depth) {
+    for (long i = 0; i < depth; i += 16) {
+        const float *square = from + i * out;
+        for (int line = 0; line < 16; line++) __builtin_prefetch(square + 16 * (16 + line));
+        for (int part = 0; part < 4; part++) {
+            int row = part / 2 * 8, other = part % 2 * 8;
+            transpose_8x8(square + row * 16 + other, to + (i + other) * 16 + row);
+        }
     }
 }
 
 /* m (tiles, out) = v (tiles, in) * u; u is (out/16, in, 16), or (in/16, out, 16) if it is to be transposed */
 static void multiply_tiles(const float *v, const float *u, float *m, long in, long out, int tiles, int transposed,
                            float *packed) {
-    for (long column = 0; column < out; column += 16)
+    for (long column = 0; column < out; column += 2 * LANES)
         for (long k = 0; k < in; k += DEPTH) {
             long depth = in - k < DEPTH ? in - k : DEPTH;
-            const float *panel = u + column * in + 16 * k;
+            int pair = column + 2 * LANES <= out;
+            const float *b = u + column * in + 16 * k;
+            long apart = LANES == 16 ? 16 * in : LANES;
             if (transposed) {
-                for (long i = 0; i < depth; i += 16) {
-                    const float *square = u + (k + i) * out + column * 16;
-                    for (int line = 0; line < 16; line++) __builtin_prefetch(square + 16 * (16 + line));
-                    for (int part = 0; part < 4; part++) {
-                        int row = part / 2 * 8, other = part % 2 * 8;
-                        transpose_8x8(square + row * 16 + other, packed + (i + other) * 16 + row);
-                    }
-                }
-                panel = packed;
+                for (int panel = 0; panel < (pair ? 2 * LANES : 16); panel += 16)
+                    transpose(u + k * out + (column + panel) * 16, out, packed + panel * DEPTH, depth);
+                b = packed;
+                apart = LANES == 16 ? 16 * DEPTH : LANES;
             }
+            const float *a = v + k;
+            float *c = m + column;
             int t = 0;
-            for (; t + 6 <= tiles; t += 6)
-                multiply(6, v + t * in + k, in, 1, panel, m + t * out + column, out, depth, k > 0);
-            for (; t + 2 <= tiles; t += 2)
-                multiply(2, v + t * in + k, in, 1, panel, m + t * out + column, out, depth, k > 0);
-            for (; t < tiles; t++)
-                multiply(1, v + t * in + k, in, 1, panel, m + t * out + column, out, depth, k > 0);
+            if (pair) {
+                for (; t + ROWS <= tiles; t += ROWS)
+                    multiply(ROWS, 2, a + t * in, in, 1, b, apart, c + t * out, out, depth, k > 0);
+                for (; t + FEWER <= tiles; t += FEWER)
+                    multiply(FEWER, 2, a + t * in, in, 1, b, apart, c + t * out, out, depth, k > 0);
+                for (; t < tiles; t++) multiply(1, 2, a + t * in, in, 1, b, apart, c + t * out, out, depth, k > 0);
+            } else {
+                for (; t + FEWER <= tiles; t += FEWER)
+                    multiply(FEWER, 1, a + t * in, in, 1, b, apart, c + t * out, out, depth, k > 0);
+                for (; t < tiles; t++) multiply(1, 1, a + t * in, in, 1, b, apart, c + t * out, out, depth, k > 0);
+            }
         }
 }
 
-INLINE void transform_in(const v8 d[8], v8 r[8]) {
-    v8 a = d[2] + d[6] - all(4.25f) * d[4], b = d[1] + d[5] - all(4.25f) * d[3];
-    v8 c = d[6] + all(0.25f) * d[2] - all(1.25f) * d[4], e = all(0.5f) * d[1] - all(2.5f) * d[3] + all(2) * d[5];
-    v8 f = d[6] + all(4) * d[2] - all(5) * d[4], g = all(2) * d[1] - all(2.5f) * d[3] + all(0.5f) * d[5];
+INLINE void transform_in(const vec d[8], vec r[8]) {
+    vec a = d[2] + d[6] - all(4.25f) * d[4], b = d[1] + d[5] - all(4.25f) * d[3];
+    vec c = d[6] + all(0.25f) * d[2] - all(1.25f) * d[4], e = all(0.5f) * d[1] - all(2.5f) * d[3] + all(2) * d[5];
+    vec f = d[6] + all(4) * d[2] - all(5) * d[4], g = all(2) * d[1] - all(2.5f) * d[3] + all(0.5f) * d[5];
     r[0] = d[0] - d[6] + all(5.25f) * (d[4] - d[2]);
     r[1] = a + b;
     r[2] = a - b;
@@ -151,8 +201,8 @@ INLINE void transform_in(const v8 d[8], v8 r[8]) {
     r[7] = d[7] - d[1] + all(5.25f) * (d[3] - d[5]);
 }
 
-INLINE void transform_out(const v8 m[8], v8 r[6]) {
-    v8 a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4], f = m[5] + m[6], g = m[5] - m[6];
+INLINE void transform_out(const vec m[8], vec r[6]) {
+    vec a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4], f = m[5] + m[6], g = m[5] - m[6];
     r[0] = m[0] + a + c + all(16) * f;
     r[1] = b + all(2) * e + all(8) * g;
     r[2] = a + all(4) * c + all(4) * f;
@@ -162,18 +212,18 @@ INLINE void transform_out(const v8 m[8], v8 r[6]) {
 }
 
 /* the input at a pixel; a max-pooling's gradient is spread over its pixels on the fly */
-INLINE v8 input_at(const task *t, const int pooled, const int inner, int y, int x, int c) {
+INLINE vec input_at(const task *t, const int pooled, const int inner, int y, int x, int c) {
     if (!pooled) return load(t->in + ((long)y * t->width + x) * t->in_channels + c);
     int rows = t->height / 2, columns = t->width / 2;
     if (!inner && (y / 2 >= rows || x / 2 >= columns)) return all(0);
     long at = ((long)(y / 2) * columns + x / 2) * t->in_channels + c;
     int place = (y & 1) * 2 + (x & 1);
-    return where(widen(t->codes + at) == (i8){place, place, place, place, place, place, place, place}, load(t->in + at));
+    return where(widen(t->codes + at) == all_ints(place), load(t->in + at));
 }
 
 INLINE void gather(const task *t, const int pooled, const int inner, int top, int left, float *v, long apart) {
-    for (int c = 0; c < t->in_channels; c += 8) {
-        v8 rows[8][8], d[8], r[8];
+    for (int c = 0; c < t->in_channels; c += LANES) {
+        vec rows[8][8], d[8], r[8];
         for (int x = 0; x < 8; x++) {
             for (int y = 0; y < 8; y++) {
                 int inside = inner || (top + y >= 0 && top + y < t->height && left + x >= 0 && left + x < t->width);
@@ -201,7 +251,7 @@ static void gather_tile(const task *t, int tile, int across, float *v, long apar
 }
 
 /* two rows of outputs, pooled */
-INLINE void pool(const task *t, int top, int left, int c, v8 o[2][6]) {
+INLINE void pool(const task *t, int top, int left, int c, vec o[2][6]) {
     int rows = t->height / 2, columns = t->width / 2;
     for (int x = 0; x < 6; x += 2) {
         if (top / 2 >= rows || (left + x) / 2 >= columns) continue;
@@ -210,38 +260,38 @@ INLINE void pool(const task *t, int top, int left, int c, v8 o[2][6]) {
             store(t->pooled + at, all(0.25f) * (o[0][x] + o[0][x + 1] + o[1][x] + o[1][x + 1]));
             continue;
         }
-        v8 best = all(0);
-        i8 code = {4, 4, 4, 4, 4, 4, 4, 4};
+        vec best = all(0);
+        ints code = all_ints(4);
         for (int i = 0; i < 4; i++) {
-            v8 v = o[i / 2][x + i % 2];
-            i8 more = v > best, place = {i, i, i, i, i, i, i, i};
+            vec v = o[i / 2][x + i % 2];
+            ints more = v > best, place = all_ints(i);
             best = where(more, v) + where(~more, best);
             code = (more & place) | (~more & code);
         }
         store(t->pooled + at, best);
-        *(b8 *)(t->pooled_codes + at) = __builtin_convertvector(code, b8);
+        *(bytes *)(t->pooled_codes + at) = __builtin_convertvector(code, bytes);
     }
 }
 
 INLINE void scatter(const task *t, const int inner, const int forward, int top, int left, const float *m, long apart) {
     int groups = t->out_channels / 8;
-    for (int c = 0; c < t->out_channels; c += 8) {
-        v8 rows[6][8], d[8], r[6], o[2][6];
+    for (int c = 0; c < t->out_channels; c += LANES) {
+        vec rows[6][8], d[8], r[6], o[2][6];
         for (int x = 0; x < 8; x++) {
             for (int y = 0; y < 8; y++) d[y] = load(m + (y * 8 + x) * apart + c);
             transform_out(d, r);
             for (int y = 0; y < 6; y++) rows[y][x] = r[y];
         }
-        v8 bias = forward ? load(t->bias + c) : all(0);
+        vec bias = forward ? load(t->bias + c) : all(0);
         for (int y = 0; y < 6; y++) {
             transform_out(rows[y], o[y % 2]);
             long pixel = (long)(top + y) * t->width + left;
             for (int x = 0; x < 6; x++, pixel++) {
-                v8 v = o[y % 2][x] + bias;
+                vec v = o[y % 2][x] + bias;
                 if (forward) o[y % 2][x] = v = where(v > all(0), v);
                 if (!inner && (top + y >= t->height || left + x >= t->width)) continue;
                 float *to = t->out ? t->out + pixel * t->out_channels + c : 0;
-                uint8_t *bits = t->mask ? t->mask + pixel * groups + c / 8 : 0;
+                bits_t *bits = t->mask ? (bits_t *)(t->mask + pixel * groups + c / 8) : 0;
                 if (t->add) v += load(to);
                 if (bits && forward) *bits = bits_of(v);
                 if (bits && !forward) v = through(v, *bits);
@@ -261,12 +311,12 @@ static void scatter_tile(const task *t, int tile, int across, const float *m, lo
     else scatter(t, 0, 0, top, left, m, apart);
 }
 
-/* `scratch` holds 64 * (block * (in + out) + 32) + 16 * DEPTH floats */
+/* `scratch` holds 64 * (block * (in + out) + 32) + 32 * DEPTH floats */
 void winograd_3x3(task *t, float *scratch) {
     int across = (t->width + 5) / 6, tiles = across * ((t->height + 5) / 6);
     long in = t->in_channels, out = t->out_channels;
     long v_apart = t->block * in + 16, m_apart = t->block * out + 16;
-    float *packed = scratch, *v = packed + 16 * DEPTH, *m = v + 64 * v_apart;
+    float *packed = scratch, *v = packed + 32 * DEPTH, *m = v + 64 * v_apart;
     for (int first; (first = take(t) * t->block) < tiles;) {
         int count = tiles - first < t->block ? tiles - first : t->block;
         for (int i = 0; i < count; i++) gather_tile(t, first + i, across, v + i * in, v_apart);
@@ -282,26 +332,26 @@ void winograd_3x3(task *t, float *scratch) {
 INLINE void first_pixels(const task *t, const int count, int y, int x) {
     long row = (t->width + 2) * 3;
     for (int c = 0; c < t->out_channels; c += 16) {
-        v8 sum[6][2];
-        for (int i = 0; i < count; i++) sum[i][0] = load(t->bias + c), sum[i][1] = load(t->bias + c + 8);
+        vec sum[ROWS][2];
+        for (int i = 0; i < count; i++) sum[i][0] = load(t->bias + c), sum[i][1] = load(t->bias + c + OTHER);
         for (int ky = 0; ky < 3; ky++) {
             const float *from = t->in + (y + ky) * row + x * 3;
             for (int k = 0; k < 9; k++) {
                 const float *w = t->weights + (ky * 9 + k) * t->out_channels + c;
-                v8 w0 = load(w), w1 = load(w + 8);
+                vec w0 = load(w), w1 = load(w + OTHER);
                 for (int i = 0; i < count; i++) {
-                    v8 a = all(from[i * 3 + k]);
+                    vec a = all(from[i * 3 + k]);
                     sum[i][0] += a * w0;
-                    sum[i][1] += a * w1;
+                    if (OTHER) sum[i][1] += a * w1;
                 }
             }
         }
         for (int i = 0; i < count; i++)
-            for (int half = 0; half < 2; half++) {
-                long at = ((long)y * t->width + x + i) * t->out_channels + c + 8 * half;
-                v8 v = where(sum[i][half] > all(0), sum[i][half]);
+            for (int n = 0; n < PER_PANEL; n++) {
+                long at = ((long)y * t->width + x + i) * t->out_channels + c + n * LANES;
+                vec v = where(sum[i][n] > all(0), sum[i][n]);
                 store(t->out + at, v);
-                if (t->mask) t->mask[at / 8] = bits_of(v);
+                if (t->mask) *(bits_t *)(t->mask + at / 8) = bits_of(v);
             }
     }
 }
@@ -312,23 +362,31 @@ void winograd_first(task *t, float *scratch) {
     for (int first; (first = take(t) * t->block) < t->height;)
         for (int y = first; y < first + t->block && y < t->height; y++) {
             int x = 0;
-            for (; x + 6 <= t->width; x += 6) first_pixels(t, 6, y, x);
+            for (; x + ROWS <= t->width; x += ROWS) first_pixels(t, ROWS, y, x);
             for (; x < t->width; x++) first_pixels(t, 1, y, x);
         }
 }
 
+INLINE float total(vec v) {
+#ifdef __AVX512F__
+    return _mm512_reduce_add_ps((__m512)v);
+#else
+    return ((v[0] + v[4]) + (v[1] + v[5])) + ((v[2] + v[6]) + (v[3] + v[7]));
+#endif
+}
+
 INLINE void first_gradient_pixels(const task *t, const int count, int y, int x) {
-    v8 sum[4][3];
+    vec sum[4][3];
     long channels = t->in_channels;
     for (int i = 0; i < count; i++) sum[i][0] = sum[i][1] = sum[i][2] = all(0);
     for (int tap = 0; tap < 9; tap++) {
         int from_y = y + tap / 3 - 1, from_x = x + tap % 3 - 1;
         if (from_y < 0 || from_y >= t->height || (count == 1 && (from_x < 0 || from_x >= t->width))) continue;
         const float *g = t->in + ((long)from_y * t->width + from_x) * channels, *w = t->weights + tap * 3 * channels;
-        for (long c = 0; c < channels; c += 8) {
-            v8 w0 = load(w + c), w1 = load(w + channels + c), w2 = load(w + 2 * channels + c);
+        for (long c = 0; c < channels; c += LANES) {
+            vec w0 = load(w + c), w1 = load(w + channels + c), w2 = load(w + 2 * channels + c);
             for (int i = 0; i < count; i++) {
-                v8 value = load(g + i * channels + c);
+                vec value = load(g + i * channels + c);
                 sum[i][0] += value * w0;
                 sum[i][1] += value * w1;
                 sum[i][2] += value * w2;
@@ -336,10 +394,7 @@ INLINE void first_gradient_pixels(const task *t, const int count, int y, int x) 
         }
     }
     for (int i = 0; i < count; i++)
-        for (int k = 0; k < 3; k++) {
-            v8 s = sum[i][k];
-            t->out[((long)y * t->width + x + i) * 3 + k] = ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
-        }
+        for (int k = 0; k < 3; k++) t->out[((long)y * t->width + x + i) * 3 + k] = total(sum[i][k]);
 }
 
 /* the gradient of the first layer's input: `in` is (height, width, in_channels), `out` (height, width, 3) */
@@ -361,13 +416,13 @@ void winograd_unpool(task *t, float *scratch) {
     for (int first; (first = take(t) * t->block) < t->height;)
         for (int y = first; y < first + t->block && y < t->height; y++)
             for (int x = 0; x < t->width; x++)
-                for (int c = 0; c < t->out_channels; c += 8) {
+                for (int c = 0; c < t->out_channels; c += LANES) {
                     long pixel = (long)y * t->width + x, at = ((long)(y / 2) * columns + x / 2) * t->out_channels + c;
                     float *to = t->out + pixel * t->out_channels + c;
-                    v8 v = t->add ? load(to) : all(0);
+                    vec v = t->add ? load(to) : all(0);
                     if (t->codes) v += input_at(t, 1, 0, y, x, c);
                     else if (t->in && y / 2 < rows && x / 2 < columns) v += all(0.25f) * load(t->in + at);
-                    store(to, through(v, t->mask[pixel * groups + c / 8]));
+                    store(to, through(v, *(const bits_t *)(t->mask + pixel * groups + c / 8)));
                 }
 }
 
@@ -382,12 +437,25 @@ void winograd_gram(task *t, float *scratch) {
         for (long start = first; start < end; start += step) {
             long count = end - start < step ? end - start : step;
             for (long k = 0; k < count; k++)
-                for (long c = 0; c < channels; c += 8)
+                for (long c = 0; c < channels; c += LANES)
                     store(scratch + c / 16 * 16 * count + k * 16 + c % 16, load(t->in + (start + k) * channels + c));
-            for (long row = 0; row < channels; row += 4)
+            for (long row = 0; row < channels; row += GRAM_ROWS)
                 for (long column = row & ~15; column < channels; column += 16)
-                    multiply(4, scratch + row / 16 * 16 * count + row % 16, 1, 16, scratch + column * count,
-                             sums + row * channels + column, channels, count, start > first);
+                    multiply(GRAM_ROWS, PER_PANEL, scratch + row / 16 * 16 * count + row % 16, 1, 16,
+                             scratch + column * count, LANES, sums + row * channels + column, channels, count,
+                             start > first);
         }
+    }
+}
+
+/* the features of some pixels times a matrix, in their place: `in` and `out` are the same (height, in_channels),
+   `weights` is (in_channels/16, in_channels, 16); a block is a number of pixels.
+   `scratch` holds block * in_channels floats */
+void winograd_product(task *t, float *scratch) {
+    long channels = t->in_channels;
+    for (long first; (first = (long)take(t) * t->block) < t->height;) {
+        int count = t->height - first < t->block ? (int)(t->height - first) : t->block;
+        multiply_tiles(t->in + first * channels, t->weights, scratch, channels, channels, count, 0, 0);
+        memcpy(t->out + first * channels, scratch, count * channels * sizeof(float));
     }
 }

@@ -39,8 +39,12 @@ _G = (
 )
 _POINTS = len(_G) ** 2
 _OUTPUTS = 6
-_DEPTH, _CHUNK = 256, 32_768
-"""The kernels' own constants."""
+CHUNK = 32_768
+"""Floats of scratch memory that the kernels have which need not say how much."""
+_PACKED = 32 * 256
+"""No less than the kernels' own ``32 * DEPTH``."""
+_ROUND = 12
+"""Tiles that a product of matrices takes at once, or a multiple of them."""
 
 
 class _Task(ctypes.Structure):
@@ -86,10 +90,10 @@ class Kernels:
         """
         height, width, inputs, outputs = sizes
         block = self._tiles(height, width, inputs, outputs) if kernel == "3x3" else -(-height // parts) if parts else 8
+        floats = _POINTS * (block * (inputs + outputs) + 32) + _PACKED if kernel == "3x3" else CHUNK
         numbers = dict(zip(("height", "width", "in_channels", "out_channels"), sizes, strict=True))
         pointers = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
         task = _Task(**pointers, **numbers, **{name: int(flag) for name, flag in flags.items()}, block=block)
-        floats = _POINTS * (block * (inputs + outputs) + 32) + 16 * _DEPTH if kernel == "3x3" else _CHUNK
         function = getattr(self._library, f"winograd_{kernel}")
         others = range(1, self.threads)
         work = [self._pool.submit(self._share, function, task, slot, floats) for slot in others] if self._pool else []
@@ -107,7 +111,7 @@ class Kernels:
         tiles = -(-height // _OUTPUTS) * -(-width // _OUTPUTS)
         wanted = 24 if inputs + outputs <= 256 else 48 if inputs + outputs <= 384 else 96
         share = -(-tiles // self.threads)
-        return max(1, min(wanted, -(-share // 6) * 6))
+        return max(1, min(wanted, -(-share // _ROUND) * _ROUND))
 
 
 def transformed(weight: Tensor) -> Tensor:
@@ -144,11 +148,16 @@ def _library() -> ctypes.CDLL | None:
         return None
 
 
+def cpu_flags() -> str:
+    """What the first CPU can do, as ``/proc/cpuinfo`` lists it; empty elsewhere than on Linux."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("ascii", "replace").splitlines() if info.exists() else []
+    return next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
+
+
 def _key(compiler: str) -> str:
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False, timeout=30).stdout
-    info = Path("/proc/cpuinfo")
-    flags = {line for line in info.read_bytes().splitlines() if line.startswith(b"flags")} if info.exists() else set()
-    parts = (SOURCE.read_bytes(), repr(FLAGS).encode(), version, platform.machine().encode(), *sorted(flags))
+    parts = (SOURCE.read_bytes(), repr(FLAGS).encode(), version, platform.machine().encode(), cpu_flags().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
