@@ -20,8 +20,9 @@ from minimoto.errors import ModelMissing
 
 MODEL = "yunet"
 
-# On photos of a long side of 480 pixels, faces of a fortieth of it are still found. At 0.7, what it finds are faces.
-_SIDE = 480
+SIDE = 480
+"""Pixels of a photo's long side at which faces are looked for: those of a fortieth of it are still found."""
+# At 0.7, what it finds are faces.
 _SURE = 0.7
 _OVERLAP = 0.3
 _MOST = 200
@@ -50,7 +51,7 @@ def faces(image: Image.Image) -> tuple[Rect, ...]:
     Raises:
         ModelMissing: as :func:`ready`.
     """
-    scale = min(1.0, _SIDE / max(image.size))
+    scale = min(1.0, SIDE / max(image.size))
     small = image.convert("RGB").resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BOX)
     pixels = np.ascontiguousarray(np.asarray(small)[..., ::-1])
     # The network halves its input five times.
@@ -73,7 +74,7 @@ def _detector() -> Any:
         path = model_path(MODEL)
         level = cv2.utils.logging.setLogLevel(2)  # it warns that no other device was asked for
         try:
-            _own.detector = cv2.FaceDetectorYN.create(str(path), "", (_SIDE, _SIDE), _SURE, _OVERLAP, _MOST)
+            _own.detector = cv2.FaceDetectorYN.create(str(path), "", (SIDE, SIDE), _SURE, _OVERLAP, _MOST)
         except cv2.error as error:
             raise ModelMissing(f"{path}: OpenCV {cv2.__version__} does not read it: {error.err}") from error
         finally:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from minimoto.engines.film_canvas import centre, compose, contain, grain, small_backdrop
 from minimoto.engines.film_frame import MATRIX, Frame, empty, flat, from_rgb, planes
+from minimoto.engines.film_photo import Pixels, size_of, small
 
 Box = tuple[float, float, float, float]
 Floats = NDArray[np.float32]
@@ -23,31 +24,32 @@ _UNFILTERED = 1.12
 
 
 def paint(
-    image: Image.Image, size: tuple[int, int], mode: Literal["pad", "crop"], fill: str, box: Box | None = None
+    photo: Pixels | Image.Image, size: tuple[int, int], mode: Literal["pad", "crop"], fill: str, box: Box | None = None
 ) -> Frame:
-    """``image`` on a canvas of ``size``, laid out as :func:`minimoto.engines.film_canvas.compose` does it.
+    """``photo`` on a canvas of ``size``, laid out as :func:`minimoto.engines.film_canvas.compose` does it.
 
     Parameters:
-        image: ``RGB`` or ``RGBA``.
+        photo: ``(h, w, 3)`` RGB, or an image, ``RGB`` or ``RGBA``.
         size: (width, height), both even.
         mode, box: as in ``compose``; what is cut, and where a photo lies, is rounded to a pixel or two.
         fill: ``blur`` or ``black``.
     """
-    if image.mode != "RGB":
-        return from_rgb(np.asarray(compose(image, size, mode, fill, box)))
+    if isinstance(photo, Image.Image) and photo.mode != "RGB":
+        return from_rgb(np.asarray(compose(photo, size, mode, fill, box)))
+    pixels, shape = np.asarray(photo), size_of(photo)
     if mode == "crop":
-        return _cropped(np.asarray(image), size, box or centre(image.size, size))
-    fit = contain(image.size, size)
+        return _cropped(pixels, size, box or centre(shape, size))
+    fit = contain(shape, size)
     width, height = (min(most, _even(side, 2)) for side, most in zip(fit, size, strict=True))
-    front = _fitted(np.asarray(image), (width, height))
+    front = _fitted(pixels, (width, height))
     if (width, height) == size:
         return front
     left, top = (size[0] - width) // 4 * 2, (size[1] - height) // 4 * 2
     canvas = flat(size, 16)
     if fill == "blur":
-        small = small_backdrop(image, size, (left, top), (width, height))
+        behind = small_backdrop(small(pixels, max(size) // 4), size, (left, top), (width, height))
         for part in _around(size, (left, top, left + width, top + height)):
-            _draw_backdrop(canvas, small, part)
+            _draw_backdrop(canvas, behind, part)
     for target, plane in zip(planes(canvas), planes(front), strict=True):
         ratio = size[0] // target.shape[1]
         target[top // ratio :, left // ratio :][: plane.shape[0], : plane.shape[1]] = plane

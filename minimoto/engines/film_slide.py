@@ -14,16 +14,16 @@ from minimoto.core.timeline import Span, share, text_level
 from minimoto.engines.film_canvas import contain, cover
 from minimoto.engines.film_captions import caption_of
 from minimoto.engines.film_clip import ClipReader, probe
-from minimoto.engines.film_faces import faces
+from minimoto.engines.film_faces import SIDE, faces
 from minimoto.engines.film_frame import Frame, empty
 from minimoto.engines.film_motion import ZOOM, path
 from minimoto.engines.film_motion import Path as Movement
 from minimoto.engines.film_paint import paint
+from minimoto.engines.film_photo import Pixels, decode, part_of, size_of, small
 from minimoto.engines.film_settings import FilmSettings
 from minimoto.engines.film_title import ABOVE, BELOW, CAPTION, MIDDLE, Place, Title, card
 from minimoto.engines.film_zoom import Zoom
 from minimoto.engines.photo_facts import looks_like_clip
-from minimoto.engines.photo_hdr import HLG, PQ, to_sdr
 from minimoto.media import open_picture
 
 
@@ -189,23 +189,21 @@ def read_photo(file: Path, settings: FilmSettings) -> Source:
     size = canvas_size(settings)
     crops = settings.fill == "crop"
     with open_picture(file) as picture:
-        image = picture.decode((cover if crops else contain)(picture.size, size))
-        if picture.transfer in (PQ, HLG):
-            image = to_sdr(image, picture.transfer)
-    heads = _heads(image, settings)
-    cut = crop(image.size, size, heads) if crops else Rect(0, 0, *image.size)
+        photo = decode(picture, file, (cover if crops else contain)(picture.size, size))
+    heads = _heads(photo, settings)
+    cut = crop(size_of(photo), size, heads) if crops else Rect(0, 0, *size_of(photo))
     placed = tuple(head.moved(-cut.left, -cut.top) for head in heads)
     if crops and abs(cut.width * size[1] - cut.height * size[0]) < 1e-6 * cut.width * size[1]:
         box = (cut.left, cut.top, cut.right, cut.bottom)
-        frame = paint(image, size, "crop", "black", box)
+        frame = paint(photo, size, "crop", "black", box)
         return Source(file, frame, _scaled(placed, cut, size, (0, 0)))
     if crops:
         # Heads that no crop would hold are worth more than a filled frame.
         cut = Rect(math.floor(cut.left), math.floor(cut.top), math.ceil(cut.right), math.ceil(cut.bottom))
-        image = image.crop((int(cut.left), int(cut.top), int(cut.right), int(cut.bottom)))
-    front = contain(image.size, size)
+        photo = part_of(photo, (int(cut.left), int(cut.top), int(cut.right), int(cut.bottom)))
+    front = contain(size_of(photo), size)
     fill = "black" if settings.fill == "black" else "blur"
-    frame = paint(image, size, "pad", fill)
+    frame = paint(photo, size, "pad", fill)
     corner = ((size[0] - front[0]) // 2, (size[1] - front[1]) // 2)
     return Source(file, frame, _scaled(placed, cut, front, corner))
 
@@ -221,8 +219,8 @@ def may_cut(settings: FilmSettings) -> bool:
     return settings.faces != "off" and (settings.motion != "none" or settings.fill == "crop")
 
 
-def _heads(image: Image.Image, settings: FilmSettings) -> tuple[Rect, ...]:
+def _heads(photo: Pixels | Image.Image, settings: FilmSettings) -> tuple[Rect, ...]:
     """The heads in a decoded photo, in its pixels; none where they are not looked for."""
     if not may_cut(settings):
         return ()
-    return tuple(head.scaled(*image.size) for head in faces(image))
+    return tuple(head.scaled(*size_of(photo)) for head in faces(small(photo, SIDE)))
