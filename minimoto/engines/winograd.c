@@ -55,7 +55,7 @@ typedef struct {
 } task;
 
 /* Steps of a matrix product's inner dimension that are done at once, so that the columns stay in the first cache. */
-#define DEPTH (LANES == 16 ? 128 : 256)
+#define DEPTH 256
 
 /* Features whose products are summed at once. */
 #define CHUNK 32768
@@ -99,10 +99,10 @@ INLINE bits_t bits_of(vec v) {
 INLINE vec through(vec v, bits_t bits) { return where((all_ints(bits) & BITS) != 0, v); }
 #endif
 
-/* c (rows, columns) = a (rows, depth) * b (depth, columns), or added to it; columns are `vectors` vectors, which lie
-   `apart` floats from each other in b, and b's rows 16 */
+/* c (rows, columns) = a (rows, depth) * b (depth, columns), or added to it. Columns are `vectors` vectors, which lie
+   `apart` floats from each other in b, and b's rows 16; `next` floats behind b is what will be used after it. */
 INLINE void multiply(const int rows, const int vectors, const float *a, const long a_row, const long a_step,
-                     const float *b, const long apart, float *c, long c_row, long depth, int add) {
+                     const float *b, const long apart, const long next, float *c, long c_row, long depth, int add) {
     vec sum[16][2];
     for (int r = 0; r < rows; r++)
         for (int n = 0; n < vectors; n++) sum[r][n] = add ? load(c + r * c_row + n * LANES) : all(0);
@@ -110,8 +110,7 @@ INLINE void multiply(const int rows, const int vectors, const float *a, const lo
         vec columns[2];
         for (int n = 0; n < vectors; n++) {
             columns[n] = load(b + n * apart + 16 * k);
-            /* what lies behind is the next call's */
-            if (n * LANES % 16 == 0) __builtin_prefetch(b + n * apart + 16 * (k + depth));
+            if (n * LANES % 16 == 0) __builtin_prefetch(b + n * apart + 16 * k + next);
         }
         for (int r = 0; r < rows; r++) {
             vec x = all(a[r * a_row + k * a_step]);
@@ -147,7 +146,7 @@ INLINE void transpose_8x8(const float *from, float *to) {
 INLINE void transpose(const float *from, long out, float *to, long depth) {
     for (long i = 0; i < depth; i += 16) {
         const float *square = from + i * out;
-        for (int line = 0; line < 16; line++) __builtin_prefetch(square + 16 * (16 + line));
+        for (int line = 0; line < 16; line++) __builtin_prefetch(square + 16 * (2 * LANES + line));
         for (int part = 0; part < 4; part++) {
             int row = part / 2 * 8, other = part % 2 * 8;
             transpose_8x8(square + row * 16 + other, to + (i + other) * 16 + row);
@@ -158,12 +157,12 @@ INLINE void transpose(const float *from, long out, float *to, long depth) {
 /* m (tiles, out) = v (tiles, in) * u; u is (out/16, in, 16), or (in/16, out, 16) if it is to be transposed */
 static void multiply_tiles(const float *v, const float *u, float *m, long in, long out, int tiles, int transposed,
                            float *packed) {
-    for (long column = 0; column < out; column += 2 * LANES)
-        for (long k = 0; k < in; k += DEPTH) {
+    for (long k = 0; k < in; k += DEPTH)
+        for (long column = 0; column < out; column += 2 * LANES) {
             long depth = in - k < DEPTH ? in - k : DEPTH;
             int pair = column + 2 * LANES <= out;
             const float *b = u + column * in + 16 * k;
-            long apart = LANES == 16 ? 16 * in : LANES;
+            long apart = LANES == 16 ? 16 * in : LANES, next = 2 * LANES * in;
             if (transposed) {
                 for (int panel = 0; panel < (pair ? 2 * LANES : 16); panel += 16)
                     transpose(u + k * out + (column + panel) * 16, out, packed + panel * DEPTH, depth);
@@ -175,14 +174,14 @@ static void multiply_tiles(const float *v, const float *u, float *m, long in, lo
             int t = 0;
             if (pair) {
                 for (; t + ROWS <= tiles; t += ROWS)
-                    multiply(ROWS, 2, a + t * in, in, 1, b, apart, c + t * out, out, depth, k > 0);
+                    multiply(ROWS, 2, a + t * in, in, 1, b, apart, next, c + t * out, out, depth, k > 0);
                 for (; t + FEWER <= tiles; t += FEWER)
-                    multiply(FEWER, 2, a + t * in, in, 1, b, apart, c + t * out, out, depth, k > 0);
-                for (; t < tiles; t++) multiply(1, 2, a + t * in, in, 1, b, apart, c + t * out, out, depth, k > 0);
+                    multiply(FEWER, 2, a + t * in, in, 1, b, apart, next, c + t * out, out, depth, k > 0);
+                for (; t < tiles; t++) multiply(1, 2, a + t * in, in, 1, b, apart, next, c + t * out, out, depth, k > 0);
             } else {
                 for (; t + FEWER <= tiles; t += FEWER)
-                    multiply(FEWER, 1, a + t * in, in, 1, b, apart, c + t * out, out, depth, k > 0);
-                for (; t < tiles; t++) multiply(1, 1, a + t * in, in, 1, b, apart, c + t * out, out, depth, k > 0);
+                    multiply(FEWER, 1, a + t * in, in, 1, b, apart, next, c + t * out, out, depth, k > 0);
+                for (; t < tiles; t++) multiply(1, 1, a + t * in, in, 1, b, apart, next, c + t * out, out, depth, k > 0);
             }
         }
 }
@@ -218,13 +217,21 @@ INLINE vec input_at(const task *t, const int pooled, const int inner, int y, int
     if (!inner && (y / 2 >= rows || x / 2 >= columns)) return all(0);
     long at = ((long)(y / 2) * columns + x / 2) * t->in_channels + c;
     int place = (y & 1) * 2 + (x & 1);
+#ifdef __AVX512F__
+    __m128i codes = _mm_loadu_si128((const void *)(t->codes + at));
+    return (vec)_mm512_maskz_loadu_ps(_mm_cmpeq_epi8_mask(codes, _mm_set1_epi8((char)place)), t->in + at);
+#else
     return where(widen(t->codes + at) == all_ints(place), load(t->in + at));
+#endif
 }
 
 INLINE void gather(const task *t, const int pooled, const int inner, int top, int left, float *v, long apart) {
     for (int c = 0; c < t->in_channels; c += LANES) {
         vec rows[8][8], d[8], r[8];
         for (int x = 0; x < 8; x++) {
+            /* the next tile has two columns in common with this one */
+            for (int y = 0; inner && !pooled && x > 1 && y < 8; y++)
+                __builtin_prefetch(t->in + ((long)(top + y) * t->width + left + x + 6) * t->in_channels + c);
             for (int y = 0; y < 8; y++) {
                 int inside = inner || (top + y >= 0 && top + y < t->height && left + x >= 0 && left + x < t->width);
                 d[y] = inside ? input_at(t, pooled, inner, top + y, left + x, c) : all(0);
@@ -442,8 +449,8 @@ void winograd_gram(task *t, float *scratch) {
             for (long row = 0; row < channels; row += GRAM_ROWS)
                 for (long column = row & ~15; column < channels; column += 16)
                     multiply(GRAM_ROWS, PER_PANEL, scratch + row / 16 * 16 * count + row % 16, 1, 16,
-                             scratch + column * count, LANES, sums + row * channels + column, channels, count,
-                             start > first);
+                             scratch + column * count, LANES, 16 * count, sums + row * channels + column, channels,
+                             count, start > first);
         }
     }
 }

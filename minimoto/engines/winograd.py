@@ -43,8 +43,8 @@ CHUNK = 32_768
 """Floats of scratch memory that the kernels have which need not say how much."""
 _PACKED = 32 * 256
 """No less than the kernels' own ``32 * DEPTH``."""
-_ROUND = 12
-"""Tiles that a product of matrices takes at once, or a multiple of them."""
+_ROUND = 4
+"""Rows of a product of matrices below which its vectors wait for each other."""
 
 
 class _Task(ctypes.Structure):
@@ -110,8 +110,9 @@ class Kernels:
         """Tiles a block: few where few channels let all stay in the second cache, more where weights weigh more."""
         tiles = -(-height // _OUTPUTS) * -(-width // _OUTPUTS)
         wanted = 24 if inputs + outputs <= 256 else 48 if inputs + outputs <= 384 else 96
-        share = -(-tiles // self.threads)
-        return max(1, min(wanted, -(-share // _ROUND) * _ROUND))
+        # As many blocks for each thread as for the others.
+        blocks = -(-tiles // (wanted * self.threads)) * self.threads
+        return min(wanted, -(-tiles // (blocks * _ROUND)) * _ROUND)
 
 
 def transformed(weight: Tensor) -> Tensor:
