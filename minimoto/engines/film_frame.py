@@ -49,9 +49,12 @@ def from_rgb(pixels: NDArray[Any]) -> Frame:
     """A frame from ``(h, w, 3)`` RGB uint8, both sides even; luma within a level of the exact, chroma within 1.5."""
     frame = empty((pixels.shape[1], pixels.shape[0]))
     # Three channels to three are vectorised, three to one are not; with 10 bits for each factor, which is enough.
-    luma, u, v = (np.asarray(plane, np.uint8) for plane in cv2.split(cv2.transform(pixels, MATRIX)))
-    for target, plane in zip(planes(frame), (luma, _left_sited_half(u), _left_sited_half(v)), strict=True):
-        np.copyto(target, plane)
+    converted = cv2.transform(pixels, MATRIX)
+    luma, *chroma = planes(frame)
+    cv2.extractChannel(converted, 0, luma)
+    full = np.empty_like(luma)
+    for channel, target in enumerate(chroma, 1):
+        np.copyto(target, _left_sited_half(np.asarray(cv2.extractChannel(converted, channel, full), np.uint8)))
     return frame
 
 

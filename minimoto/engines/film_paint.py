@@ -29,7 +29,7 @@ def paint(
     """``photo`` on a canvas of ``size``, laid out as :func:`minimoto.engines.film_canvas.compose` does it.
 
     Parameters:
-        photo: ``(h, w, 3)`` RGB, or an image, ``RGB`` or ``RGBA``.
+        photo: ``(h, w, 3)`` RGB, which may be written to, or an image, ``RGB`` or ``RGBA``.
         size: (width, height), both even.
         mode, box: as in ``compose``; what is cut, and where a photo lies, is rounded to a pixel or two.
         fill: ``blur`` or ``black``.
@@ -86,7 +86,9 @@ def _fitted(pixels: NDArray[np.uint8], size: tuple[int, int]) -> Frame:
     scale = max(pixels.shape[1] / size[0], pixels.shape[0] / size[1])
     if scale > _UNFILTERED:
         kernel = _low_pass(scale)
-        pixels = np.asarray(cv2.sepFilter2D(pixels, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE), np.uint8)
+        # In place where that can be: a large photo need not be there twice.
+        out = pixels if pixels.flags.writeable else None
+        pixels = np.asarray(cv2.sepFilter2D(pixels, -1, kernel, kernel, out, borderType=cv2.BORDER_REPLICATE), np.uint8)
     return from_rgb(np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), np.uint8))
 
 
