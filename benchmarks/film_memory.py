@@ -1,6 +1,6 @@
 """Peak memory of the whole process tree while a film is made of many large photos.
 
-    python benchmarks/film_memory.py [--photos 125] [--megapixels 12] [name=value …]
+    python -m benchmarks.film_memory [--photos 125] [--megapixels 12] [name=value …]
 
 Photos are made on the spot (JPEG, detailed enough to cost what real ones do); what follows are parameters of the step
 ``video``, such as ``fps=15``. Prints the film's length, the time it took and the peak of the resident memory of this
@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 
 import psutil
+
+from benchmarks.measure import machine, versions
 
 LIMIT = 1536 * 2**20
 
@@ -88,6 +90,7 @@ def main() -> int:
         memory.stopped.set()
         memory.join()
         size = result.outputs[0].stat().st_size
+    print(f"## The film's memory\n\n{machine()}\n{versions('minimoto', 'opencv-python-headless')}\n")
     print(f"photos: {options.photos} of {options.megapixels:g} megapixels, {len(result.skipped)} skipped")
     print(f"time: {took:.1f} s")
     print(f"film: {size / 1e6:.1f} MB")

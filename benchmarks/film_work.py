@@ -18,7 +18,7 @@ from minimoto.engines.film_settings import FilmSettings
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "photos"
 SETTINGS = FilmSettings(fill="crop", faces="off", encoder="x264")
-PEER_TRIES_UNDER = 120.0
+PEER_TRIES_UNDER = 300.0
 """Peers whose first run takes longer, in seconds, are run no second time."""
 
 
