@@ -22,6 +22,9 @@ _KG = 1 - _KR - _KB
 _Y = np.array([_KR, _KG, _KB]) * 219 / 255
 _U = np.array([-_KR, -_KG, 1 - _KB]) / (2 * (1 - _KB)) * 224 / 255
 _V = np.array([1 - _KR, -_KG, -_KB]) / (2 * (1 - _KR)) * 224 / 255
+# Rows converted at once: what is between stays in the cache.
+_BAND = 256
+
 MATRIX = np.array([[*_Y, 16], [*_U, 128], [*_V, 128]], np.float32)
 
 
@@ -49,12 +52,13 @@ def from_rgb(pixels: NDArray[Any]) -> Frame:
     """A frame from ``(h, w, 3)`` RGB uint8, both sides even; luma within a level of the exact, chroma within 1.5."""
     frame = empty((pixels.shape[1], pixels.shape[0]))
     # Three channels to three are vectorised, three to one are not; with 10 bits for each factor, which is enough.
-    converted = cv2.transform(pixels, MATRIX)
     luma, *chroma = planes(frame)
-    cv2.extractChannel(converted, 0, luma)
-    full = np.empty_like(luma)
-    for channel, target in enumerate(chroma, 1):
-        np.copyto(target, _left_sited_half(np.asarray(cv2.extractChannel(converted, channel, full), np.uint8)))
+    for top in range(0, len(pixels), _BAND):
+        converted = cv2.transform(pixels[top : top + _BAND], MATRIX)
+        cv2.extractChannel(converted, 0, luma[top : top + _BAND])
+        for channel, target in enumerate(chroma, 1):
+            halved = _left_sited_half(np.asarray(cv2.extractChannel(converted, channel), np.uint8))
+            target[top // 2 :][: len(halved)] = halved
     return frame
 
 
