@@ -54,7 +54,7 @@ class FilmSettings:
         title_style: ``overlay`` writes it over the first photo, ``card`` on a slide of its own before that.
         crf: constant rate factor, 0..51; less is better and larger.
         encoder: ``x264``, ``nvenc`` (NVIDIA), or ``auto``: NVENC where a frame can really be encoded by it.
-        codec: ``h264``, which everything plays, or ``av1``: less than half of the bytes for as good a picture.
+        codec: ``h264``, which everything plays, or ``av1``: little more than half of the bytes for as good a picture.
         faces: keep faces in the picture, whatever is cropped and however it moves: ``auto`` where the network that
             finds them is here, ``on`` or fail; ``off`` looks for none.
         beats: let transitions fall on the beats of the music.
