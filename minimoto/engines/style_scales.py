@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minimoto.engines.compiled import cpu_flags
 from minimoto.engines.runtime_device import threads
 from minimoto.engines.style_descent import adam, lbfgs
 from minimoto.engines.style_objective import Features, Objective
@@ -20,7 +21,7 @@ from minimoto.engines.style_optimise_settings import Iteration, OptimiseOptions,
 from minimoto.engines.vgg import Vgg, from_pixels, to_pixels
 from minimoto.engines.vgg_torch import TorchFeatures
 from minimoto.engines.vgg_winograd import WinogradFeatures, fits
-from minimoto.engines.winograd import cpu_flags, kernels
+from minimoto.engines.winograd import kernels
 from minimoto.errors import InvalidInput
 
 if TYPE_CHECKING:

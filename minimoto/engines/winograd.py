@@ -1,16 +1,10 @@
-"""The compiled kernels of ``winograd.c``: built once a machine with its own C compiler, called from several threads."""
+"""The compiled kernels of ``winograd.c``, called from several threads."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import logging
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,12 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from minimoto.engines.runtime_cache import cache_dir
+from minimoto.engines.compiled import library
 
 log = logging.getLogger("minimoto.style")
 
 SOURCE = Path(__file__).with_suffix(".c")
-FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
 
 # G of F(6x6, 3x3), for the points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity (Lavin and Gray 2015, section 4). The rows of
 # 1/2 and -1/2 are scaled so that turning a kernel by 180 degrees only exchanges rows (0 with infinity, 2 with 1/2).
@@ -128,44 +121,10 @@ def transformed(weight: Tensor) -> Tensor:
 
 def kernels(threads: int) -> Kernels | None:
     """The kernels, compiled if they are not in the cache yet; ``None``, said in the log, where that cannot be done."""
-    library = _library()
-    return Kernels(library, threads) if library else None
+    made = _library()
+    return Kernels(made, threads) if made else None
 
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))), None)
-    if compiler is None:
-        log.warning("there is no C compiler, so torch's slower convolutions are used: install gcc")
-        return None
-    built = cache_dir() / "kernels" / f"winograd-{_key(compiler)}.so"
-    try:
-        if not built.exists():
-            _build(compiler, built)
-        return ctypes.CDLL(str(built))
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = (getattr(error, "stderr", None) or str(error)).strip()
-        log.warning("%s could not build the kernels, so torch's slower ones are used: %s", compiler, reason)
-        return None
-
-
-def cpu_flags() -> str:
-    """What the first CPU can do, as ``/proc/cpuinfo`` lists it; empty elsewhere than on Linux."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("ascii", "replace").splitlines() if info.exists() else []
-    return next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
-
-
-def _key(compiler: str) -> str:
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=False, timeout=30).stdout
-    parts = (SOURCE.read_bytes(), repr(FLAGS).encode(), version, platform.machine().encode(), cpu_flags().encode())
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-
-
-def _build(compiler: str, built: Path) -> None:
-    built.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=built.parent) as place:
-        made = Path(place, built.name)
-        command = [compiler, *FLAGS, str(SOURCE), "-o", str(made)]
-        subprocess.run(command, capture_output=True, check=True, text=True, timeout=120)
-        made.replace(built)
+    return library(SOURCE, "torch's slower convolutions are used", log)
