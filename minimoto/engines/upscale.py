@@ -142,7 +142,7 @@ class Upscaler:
         if self._by_luma:
             # The same amount added to R, G and B changes luma alone.
             spread = _bicubic(colours, factor)
-            return spread + (enlarged[0] if colours.ndim == 2 else enlarged[0][..., None])
+            return np.asarray(spread + (enlarged[0] if colours.ndim == 2 else enlarged[0][..., None]))
         height, width = colours.shape[:2]
         inside = enlarged[:, : height * self._scale, : width * self._scale]
         picture = inside.transpose(1, 2, 0) if colours.ndim == 3 else inside.mean(axis=0)
