@@ -47,17 +47,22 @@ def square(path: Path, side: int) -> Tensor:
 
 
 def ours(weights: Path | None) -> Model:
-    """The network that the package ships, or that of the file ``weights``."""
-    from safetensors.torch import load_file
+    """What the product makes with the shipped weights, or with those of the file ``weights``."""
+    from minimoto.engines.registry import model_path
+    from minimoto.engines.style import FastStyle
 
-    import minimoto.engines
-    from minimoto.engines.style_net import StyleNetwork
+    engine = FastStyle(weights or model_path("style"))
 
-    path = weights or Path(next(iter(minimoto.engines.__path__))) / "weights" / "style.safetensors"
-    network = StyleNetwork()
-    network.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-    network.eval()
-    return lambda photo, style: network(recolour(photo, style), style).clamp(0, 1)
+    def styled(photo: Tensor, style: Tensor) -> Tensor:
+        made = engine.apply(_pixels(photo), engine.look([_pixels(style)]))
+        return torch.from_numpy(made).permute(2, 0, 1)[None].float() / 255
+
+    return styled
+
+
+def _pixels(picture: Tensor) -> np.ndarray:
+    """``(1, 3, H, W)``, 0..1, to ``(H, W, 3)`` uint8."""
+    return (picture[0].clamp(0, 1).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
 
 
 def _lite(models: Path, name: str) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
@@ -111,7 +116,8 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="JPEG to write results to")
     given = parser.parse_args()
     vgg16 = given.data / "weights" / "vgg16" / "vgg16_features_fp16.safetensors"
-    perception = Perception(vgg16, len(os.sched_getaffinity(0)), torch.device("cpu"))
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    perception = Perception(vgg16, torch.device("cpu"))
     kept_photos = listing(given.data / "photos")[1]
     photos = [square(p, SIZE) for p in kept_photos[:: max(1, len(kept_photos) // given.photos)][: given.photos]]
     kept_styles = listing(given.data / "styles")[1]
@@ -122,14 +128,14 @@ def main() -> None:
     rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in models}
     sheet: list[list[Tensor]] = []
     with torch.no_grad():
-        wanted = [{name: gram(f) for name, f in perception.features(style[0]).items()} for style in styles]
+        wanted = [{name: gram(f) for name, f in perception(style).items()} for style in styles]
         for i, photo in enumerate(photos):
-            target = perception.features(photo[0])[CONTENT]
+            target = perception(photo)[CONTENT]
             for j, style in enumerate(styles):
                 shown = [photo, style]
                 for name, model in models.items():
                     result = model(photo, style)
-                    found = perception.features(result[0])
+                    found = perception(result)
                     losses, content = style_loss(found, wanted[j]), content_loss(found[CONTENT], target)
                     rows[name].append((float(losses), float(content), grid(result)))
                     shown.append(result)
@@ -153,8 +159,9 @@ def _write(sheet: list[list[Tensor]], path: Path) -> None:
     page = Image.new("RGB", (side * len(sheet[0]), side * len(sheet)), "white")
     for y, row in enumerate(sheet):
         for x, picture in enumerate(row):
-            array = (picture[0].clamp(0, 1).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-            page.paste(Image.fromarray(array).resize((side, side), Image.Resampling.LANCZOS), (x * side, y * side))
+            page.paste(
+                Image.fromarray(_pixels(picture)).resize((side, side), Image.Resampling.LANCZOS), (x * side, y * side)
+            )
     page.save(path, quality=85)
 
 

@@ -3,8 +3,8 @@
     python -m training.style --photos PHOTOS --styles STYLES --styles minimoto/engines/styles:6 \\
         --vgg VGG16.safetensors --out RUN --seconds 7200
 
-The losses are those of ``training/style_losses.py``. Gram matrices of styles and content features of crops are kept
-after their first use: that halves the work.
+The losses are those of ``training/style_losses.py``; Gram matrices of styles are kept after their first use. Seconds
+are the processor's, so that a run may be held, or share its cores, without losing any of them.
 
 ``RUN`` receives ``log.tsv``, ``data.tsv`` (what was trained on, what was kept back), ``checkpoint.pt`` (training goes
 on from it when it is there) and ``style.safetensors`` (a running mean of the weights, what the product ships).
@@ -15,34 +15,40 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from minimoto.engines.runtime_device import choose_device
 from minimoto.engines.style_net import STYLE_SIZE, StyleNetwork, mirrored
-from training.style_data import Photos, Styles, listing, read
-from training.style_losses import CONTENT, Perception, content_loss, recolour, style_loss, variation
+from training.muon import Muon
+from training.style_data import PHOTO_SIZE, Photos, Styles, listing, read
+from training.style_losses import Perception
+from training.style_steps import painted
+
+PIXEL_GAIN = 4
+"""That brings pixels, whose deviation is about a quarter, to a deviation of one."""
+LARGER_FROM = 0.7
+"""Of the time, after which crops are larger: what is learnt from small ones must hold for whole photos."""
 
 
 @dataclass
 class Training:
-    """The networks, their optimiser and how far they are.
+    """The networks, their optimisers and how far they are.
 
     Parameters:
         network: what is trained.
         mean: the running mean of its weights, which is shipped.
-        step, seconds: done so far, over all runs.
+        step, seconds: done so far, over all runs; seconds are the processor's.
     """
 
     network: StyleNetwork
     mean: StyleNetwork
-    optimiser: torch.optim.Optimizer
+    optimisers: tuple[torch.optim.Optimizer, ...]
     step: int = 0
     seconds: float = 0.0
 
@@ -50,24 +56,27 @@ class Training:
     def resumed(cls, options: argparse.Namespace, device: torch.device) -> Training:
         """From the checkpoint of the folder, or from the start."""
         network, mean = begun(options.begin).to(device), begun(options.begin).to(device)
-        optimiser = torch.optim.Adam(network.parameters(), lr=options.rate, betas=(0.9, 0.99))
-        training = cls(network, mean.requires_grad_(False), optimiser)
+        training = cls(network, mean.requires_grad_(False), optimisers(network, options))
         checkpoint = options.out / "checkpoint.pt"
         if checkpoint.exists():
-            kept = torch.load(checkpoint, weights_only=True)
-            for part in ("network", "mean", "optimiser"):
+            kept = torch.load(checkpoint, weights_only=True, map_location=device)
+            for part in ("network", "mean"):
                 getattr(training, part).load_state_dict(kept[part])
+            for optimiser, state in zip(training.optimisers, kept["optimisers"], strict=True):
+                optimiser.load_state_dict(state)
             training.step, training.seconds = kept["step"], 0.0 if options.again else kept["seconds"]
         return training
 
-    def update(self, loss: Tensor, rate: float) -> None:
-        """One step down ``loss``."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.zero_grad()
+    def update(self, loss: Tensor, share: float) -> None:
+        """One step down ``loss``, at ``share`` of the highest learning rates."""
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["highest"] * share
+            optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.step += 1
         decay = min(0.998, self.step / (self.step + 20))
         with torch.no_grad():
@@ -76,60 +85,50 @@ class Training:
 
     def save(self, out: Path) -> None:
         """Write checkpoint and weights, each whole or not at all."""
-        parts = {part: getattr(self, part).state_dict() for part in ("network", "mean", "optimiser")}
-        torch.save({**parts, "step": self.step, "seconds": self.seconds}, out / "checkpoint.part")
+        kept = {part: getattr(self, part).state_dict() for part in ("network", "mean")}
+        states = [optimiser.state_dict() for optimiser in self.optimisers]
+        torch.save({**kept, "optimisers": states, "step": self.step, "seconds": self.seconds}, out / "checkpoint.part")
         (out / "checkpoint.part").replace(out / "checkpoint.pt")
-        save_file({n: t.half().contiguous() for n, t in self.mean.state_dict().items()}, out / "style.part")
+        save_file({n: t.half().cpu().contiguous() for n, t in self.mean.state_dict().items()}, out / "style.part")
         (out / "style.part").replace(out / "style.safetensors")
 
 
-@dataclass
-class Losses:
-    """The losses of one batch, and their gradient at its results."""
-
-    perception: Perception
-    options: argparse.Namespace
-    seen: list[tuple[float, float]] = field(default_factory=list)
-
-    def __call__(self, result: Tensor, grams: list[dict[str, Tensor]], contents: list[Tensor]) -> Tensor:
-        """A number whose gradient is that of the losses of ``result`` ``(N, 3, H, W)``."""
-        gradients = [
-            self.perception.gradient(one, partial(self._of, wanted=wanted, content=content))
-            for one, wanted, content in zip(result, grams, contents, strict=True)
-        ]
-        perceived = (result * torch.stack(gradients)).sum() / len(grams)
-        outside = (result - result.clamp(0, 1)).abs().mean()
-        return cast(Tensor, perceived + self.options.variation * variation(result) + 10 * outside)
-
-    def _of(self, features: dict[str, Tensor], wanted: dict[str, Tensor], content: Tensor) -> Tensor:
-        style, kept = style_loss(features, wanted), content_loss(features[CONTENT], content)
-        self.seen.append((style.item(), kept.item()))
-        # The root keeps a few far styles from ruling the step.
-        return cast(Tensor, self.options.style * (style + 0.01).sqrt() + kept)
+def optimisers(network: StyleNetwork, options: argparse.Namespace) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the 3x3 kernels between features, Adam for everything else."""
+    kernels = [p for p in network.parameters() if p.ndim == 4 and min(p.shape[:2]) > 12] if options.muon else []
+    chosen = {id(p) for p in kernels}
+    rest = [p for p in network.parameters() if id(p) not in chosen]
+    made: tuple[torch.optim.Optimizer, ...] = (torch.optim.Adam(rest, lr=options.rate, betas=(0.9, 0.99)),)
+    if kernels:
+        made = (*made, Muon(kernels, lr=options.muon))
+    for optimiser, highest in zip(made, (options.rate, options.muon), strict=False):
+        for group in optimiser.param_groups:
+            group["highest"] = highest
+    return made
 
 
-def rate(options: argparse.Namespace, done: float) -> float:
-    """The learning rate when ``done`` (0..1) of the time is used: a short rise, then a half cosine to nothing."""
+def schedule(done: float) -> float:
+    """The share of the learning rate when ``done`` (0..1) of the time is used: a short rise, then a half cosine."""
     rise = min(1.0, done / 0.02 + 0.05)
-    return float(options.rate * rise * (0.5 + 0.5 * np.cos(np.pi * min(1.0, done))) + 1e-6)
+    return float(rise * (0.5 + 0.5 * np.cos(np.pi * min(1.0, done))) + 1e-3)
 
 
 def pictures(options: argparse.Namespace, perception: Perception) -> tuple[Photos, Styles]:
     """The photos and styles to train on; writes which they are, and which are kept back, to ``data.tsv``."""
     photos, photos_back = listing(options.photos)
-    styles: list[Path] = []
+    styles: dict[Path, int] = {}
     styles_back: list[Path] = []
     for folder, shown in options.styles:
         used, back = listing(folder)
         # What is shown more often is our own, which nothing is measured on: none of it is kept back.
-        styles += used if shown == 1 else (used + back) * shown
+        styles |= dict.fromkeys(used if shown == 1 else used + back, shown)
         styles_back += back if shown == 1 else []
-    uses = {"photo": photos, "photo kept back": photos_back, "style": styles, "style kept back": styles_back}
+    uses = {"photo": photos, "photo kept back": photos_back, "style": list(styles), "style kept back": styles_back}
     rows = [f"{use}\t{path.name}\n" for use, paths in uses.items() for path in dict.fromkeys(paths)]
     (options.out / "data.tsv").write_text("".join(rows))
     return (
-        Photos([read(path, 200) for path in photos], perception, options.size, options.crops),
-        Styles([read(path, STYLE_SIZE) for path in styles], perception, options.style_crops),
+        Photos([read(path, PHOTO_SIZE) for path in photos]),
+        Styles([read(path, STYLE_SIZE) for path in styles], list(styles.values()), perception, options.style_crops),
     )
 
 
@@ -138,35 +137,52 @@ def train(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    perception = Perception(options.vgg, options.threads, device)
+    half = device.type == "cuda" or choose_device("cpu").precision == "bf16"
+    perception = Perception(options.vgg, device, torch.bfloat16 if half else torch.float32)
     options.out.mkdir(parents=True, exist_ok=True)
     photos, styles = pictures(options, perception)
-    training, losses = Training.resumed(options, device), Losses(perception, options)
+    training = Training.resumed(options, device)
     choice = random.Random(options.seed + training.step)
-    last = saved = time.monotonic()
+    begun_at, saved = time.process_time() - training.seconds, time.monotonic()
+    seen: list[tuple[float, float]] = []
     while training.seconds < options.seconds:
-        crops, contents = photos.batch(options.batch, choice)
-        looks, grams = styles.batch(options.batch, choice)
-        result = training.network(recolour(crops, looks).to(device), looks.to(device))
-        now_rate = rate(options, training.seconds / options.seconds)
-        training.update(losses(result, grams, contents), now_rate)
-        now = time.monotonic()
-        training.seconds, last = training.seconds + now - last, now
-        if training.step % 50 == 0:
-            style, content = np.mean(losses.seen, axis=0)
-            losses.seen.clear()
-            with (options.out / "log.tsv").open("a") as log:
-                log.write(f"{training.step}\t{training.seconds:.0f}\t{now_rate:.6f}\t{style:.4f}\t{content:.4f}\n")
-        if now - saved > 180:
+        done = training.seconds / options.seconds
+        size = options.size if done < LARGER_FROM else options.size * 3 // 2
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            loss, figures = painted(training.network, perception, photos, styles, options, size, choice)
+        training.update(loss, schedule(done))
+        seen += figures
+        training.seconds = time.process_time() - begun_at
+        if training.step % 100 == 0:
+            note(options.out, training, schedule(done) * options.rate, seen)
+        if time.monotonic() - saved > 180:
             training.save(options.out)
-            saved = now
+            saved = time.monotonic()
     training.save(options.out)
+
+
+def note(out: Path, training: Training, rate: float, seen: list[tuple[float, float]]) -> None:
+    """Write a line of the log, and forget what it sums up."""
+    style, content = np.mean(seen, axis=0)
+    seen.clear()
+    with (out / "log.tsv").open("a") as log:
+        log.write(f"{training.step}\t{training.seconds:.0f}\t{rate:.6f}\t{style:.4f}\t{content:.4f}\n")
 
 
 def begun(weights: Path | None) -> StyleNetwork:
     """A network with the tensors of ``weights`` that fit it, mirroring crops at their edges as photos are in use."""
     network = StyleNetwork()
     mirrored(network)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            # As large behind the layer as before it (He et al. 2015): torch's own start shrinks features to nothing.
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        for first in (network.encoder.near[1], network.style_encoder.stages[0][1]):
+            first.weight.mul_(PIXEL_GAIN)
+        network.decoder.out.weight.mul_(0.3)
     if weights:
         own = network.state_dict()
         fitting = {n: t.float() for n, t in load_file(weights).items() if n in own and own[n].shape == t.shape}
@@ -188,15 +204,17 @@ def options() -> argparse.Namespace:
                         help="folder of style pictures, each shown TIMES as often; may be given again")  # fmt: skip
     parser.add_argument("--vgg", type=Path, required=True, help="safetensors of VGG16's convolutions")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--seconds", type=float, default=7200.0, help="time to train, with the runs before")
+    parser.add_argument("--seconds", type=float, default=7200.0, help="processor time to train, with the runs before")
     parser.add_argument("--again", action="store_true", help="start the schedule anew from the checkpoint's weights")
-    parser.add_argument("--size", type=int, default=128, help="pixels a side of a crop")
-    parser.add_argument("--crops", type=int, default=3, help="crops of each photo")
-    parser.add_argument("--style-crops", type=int, default=1, help="crops of each style picture")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
+    parser.add_argument("--size", type=int, default=128, help="pixels a side of a crop, half as many more near the end")
+    parser.add_argument("--style-crops", type=int, default=4, help="crops of each style picture")
+    parser.add_argument("--batch", type=int, default=8, help="crops of photos a step")
+    parser.add_argument("--styles-a-step", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate of Adam")
+    parser.add_argument("--muon", type=float, default=0.0, help="highest learning rate of Muon; 0: Adam does all")
     parser.add_argument("--begin", type=Path, help="weights to begin with, as far as they fit")
-    parser.add_argument("--style", type=float, default=4.0, help="weight of the style loss")
+    parser.add_argument("--style", type=float, default=6.0, help="weight of the style loss")
+    parser.add_argument("--layout", type=float, default=10.0, help="weight of keeping where colours are")
     parser.add_argument("--variation", type=float, default=0.5, help="weight of the total variation")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)

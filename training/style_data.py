@@ -1,9 +1,9 @@
-"""The pictures that the ``fast`` style is trained on, and what is kept of each once it was computed."""
+"""The pictures that the ``fast`` style is trained on, and what is kept of each style once it was computed."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from minimoto.engines.style_net import STYLE_SIZE
-from training.style_losses import CONTENT, Perception, gram
+from training.style_losses import Perception, gram
 
 KEPT_BACK = 17
 """Every 17th style and every 17th photo is never trained on."""
+PHOTO_SIZE = 320
+"""Pixels of the shorter side of the photos that crops are taken of."""
 
 
 def read(path: Path, shorter: int) -> Tensor:
@@ -36,56 +38,51 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
 
 @dataclass
 class Photos:
-    """Crops of photos; a photo has a few fixed ones, whose content features are kept."""
+    """Crops of photos, anywhere in them and at any scale between their own pixels and all of their shorter side."""
 
     pictures: list[Tensor]
-    perception: Perception
-    size: int
-    crops: int
 
-    def __post_init__(self) -> None:
-        self.kept: dict[tuple[int, int], Tensor] = {}
+    def batch(self, count: int, size: int, choice: random.Random) -> Tensor:
+        """``count`` crops ``(N, 3, size, size)``."""
+        return torch.stack([self._crop(size, choice) for _ in range(count)])
 
-    def batch(self, count: int, choice: random.Random) -> tuple[Tensor, list[Tensor]]:
-        """``count`` crops ``(N, 3, size, size)`` and their content features."""
-        keys = [(choice.randrange(len(self.pictures)), choice.randrange(self.crops)) for _ in range(count)]
-        crops = [self._crop(*key) for key in keys]
-        for key, crop in zip(keys, crops, strict=True):
-            if key not in self.kept:
-                self.kept[key] = self.perception.features(crop)[CONTENT].half()
-        return torch.stack(crops), [self.kept[key].float() for key in keys]
-
-    def _crop(self, index: int, crop: int) -> Tensor:
-        place = random.Random(index * 1009 + crop)
-        picture = self.pictures[index]
+    def _crop(self, size: int, choice: random.Random) -> Tensor:
+        picture = choice.choice(self.pictures)
         shorter = min(picture.shape[1:])
-        side = place.randint(min(self.size, shorter), shorter)
-        top, left = place.randint(0, picture.shape[1] - side), place.randint(0, picture.shape[2] - side)
+        side = choice.randint(min(size, shorter), shorter)
+        top, left = choice.randint(0, picture.shape[1] - side), choice.randint(0, picture.shape[2] - side)
         part = picture[None, :, top : top + side, left : left + side].float() / 255
-        part = functional.interpolate(part, (self.size, self.size), mode="bilinear", antialias=True)[0]
-        return part.flip(2) if place.random() < 0.5 else part
+        part = functional.interpolate(part, (size, size), mode="bilinear", antialias=True)[0]
+        return part.flip(2) if choice.random() < 0.5 else part
 
 
 @dataclass
 class Styles:
-    """Crops of style pictures, whose Gram matrices are kept."""
+    """Crops of style pictures; a picture has a few fixed ones, whose Gram matrices are kept.
+
+    Parameters:
+        pictures, times: ``(3, H, W)`` uint8 each, and how often it is shown against the others.
+        kinds: crops of each.
+    """
 
     pictures: list[Tensor]
+    times: list[int]
     perception: Perception
-    crops: int
+    kinds: int
+    kept: dict[tuple[int, int], dict[str, Tensor]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.kept: dict[tuple[int, int], dict[str, Tensor]] = {}
-
-    def batch(self, count: int, choice: random.Random) -> tuple[Tensor, list[dict[str, Tensor]]]:
-        """``count`` styles ``(N, 3, 256, 256)`` and their Gram matrices."""
-        keys = [(choice.randrange(len(self.pictures)), choice.randrange(self.crops)) for _ in range(count)]
+    def batch(self, count: int, choice: random.Random) -> tuple[Tensor, dict[str, Tensor]]:
+        """``count`` styles ``(N, 3, 256, 256)`` and their Gram matrices ``(N, C, C)`` by layer."""
+        chosen = choice.choices(range(len(self.pictures)), self.times, k=count)
+        keys = [(index, choice.randrange(self.kinds)) for index in chosen]
         crops = [self._crop(*key) for key in keys]
         for key, crop in zip(keys, crops, strict=True):
             if key not in self.kept:
-                # Products of features in steps of 1/255 go beyond what half floats can hold.
-                self.kept[key] = {n: gram(f).bfloat16() for n, f in self.perception.features(crop).items()}
-        return torch.stack(crops), [{n: g.float() for n, g in self.kept[key].items()} for key in keys]
+                with torch.no_grad():
+                    found = self.perception(crop[None].to(self.perception.device))
+                self.kept[key] = {name: gram(features)[0].bfloat16().cpu() for name, features in found.items()}
+        names = self.kept[keys[0]]
+        return torch.stack(crops), {n: torch.stack([self.kept[key][n].float() for key in keys]) for n in names}
 
     def _crop(self, index: int, crop: int) -> Tensor:
         place = random.Random(index * 1013 + crop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,17 +12,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from minimoto.core.tiles import Box
 from minimoto.engines import style_colour as colour
 from minimoto.engines import style_network as network
 from minimoto.engines.runtime_device import Device, choose_device
+from minimoto.engines.style_painting import Asked, Painting, within
 from minimoto.engines.style_settings import FastOptions, memory_plan
 
 Pixels = NDArray[np.uint8]
 """``(H, W, 3)``, RGB."""
 
-_EDGE = 16
-"""Pixels that the photo goes on, mirrored, beyond each edge: the network sees nothing outside, which would show."""
 _LONGEST = 8
 """Times its shorter side that a style picture may be long: a line of pixels would be enlarged to gigabytes."""
 _MOST_VIEWS = 3
@@ -33,13 +32,13 @@ class Look:
     """What is taken from the style pictures: what they look like to the network, and their colours.
 
     Parameters:
-        vector: ``(1, D)``.
+        vector: codes and moments of features.
         colours: of the style pictures together.
         views: per style picture its weight, and the squares of it that the network saw: the vector is taken again from
             them in other colours where the photo's are kept.
     """
 
-    vector: NDArray[np.float32]
+    vector: network.StyleVector
     colours: colour.Statistics
     views: tuple[tuple[float, tuple[Pixels, ...]], ...] = field(repr=False)
 
@@ -106,65 +105,37 @@ class FastStyle:
         size = memory_plan(width, height).size
         if size != (width, height):
             seen = np.asarray(cv2.resize(seen, size, interpolation=cv2.INTER_AREA), np.uint8)
-        styled = self._styled(seen, own, look, options, progress, whole, tile)
+        styled = Painting(self._networks, self._asked(look, options, own), whole, tile).styled(seen, own, progress)
         if size != (width, height):
             styled = np.asarray(cv2.resize(styled, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
         return _blended(photo, styled, options, mask)
 
-    def _styled(
-        self,
-        photo: Pixels,
-        own: colour.Statistics,
-        look: Look,
-        options: FastOptions,
-        progress: Callable[[float], None],
-        whole: int | None,
-        tile: int,
-    ) -> Pixels:
-        """The photo in full strength, at its own size."""
-        target, vector = look.colours, look.vector
-        if options.colors == "keep":
-            to_photo = colour.colour_map(look.colours, own)
-            target, vector = own, self._vector(look.views, lambda square: _within(colour.apply(square, to_photo)))
-        padded = _padded(photo)
-        result = np.empty_like(photo)
-        mapped = colour.colour_map(own, target)
-
-        def write(box: Box, part: NDArray[np.float32]) -> None:
-            rows, from_top = _overlap(box.top, box.bottom, photo.shape[0])
-            columns, from_left = _overlap(box.left, box.right, photo.shape[1])
-            into = result[rows, columns]
-            if into.size:
-                into[:] = _bytes(part[:, from_top:, from_left:][:, : into.shape[0], : into.shape[1]])
-
-        canvas = network.Canvas(
-            width=padded.shape[1],
-            height=padded.shape[0],
-            read=lambda box: _recoloured(padded[box.top : box.bottom, box.left : box.right], mapped),
-            write=write,
-            progress=progress,
-        )
-        network.run(self._networks, canvas, vector, whole=whole, tile=tile)
-        return result
+    def _asked(self, look: Look, options: FastOptions, own: colour.Statistics) -> Asked:
+        if options.colors != "keep":
+            return Asked(look.vector, look.colours)
+        to_photo = colour.colour_map(look.colours, own)
+        return Asked(self._vector(look.views, lambda square: within(colour.apply(square, to_photo))), own)
 
     def _vector(
         self,
         views: Sequence[tuple[float, Sequence[Pixels]]],
         colours: Callable[[Pixels], NDArray[np.float32]],
-    ) -> NDArray[np.float32]:
-        total = np.zeros((1, network.STYLE_DIMENSIONS), np.float32)
-        for share, squares in views:
-            for square in squares:
-                given = np.ascontiguousarray(colours(square).transpose(2, 0, 1))[None]
-                (vector,) = self._networks["style_encoder"](given)
-                total += np.float32(share / len(squares)) * vector
-        return total
+    ) -> network.StyleVector:
+        def seen(square: Pixels) -> network.StyleVector:
+            return network.look_at(self._networks, np.ascontiguousarray(colours(square).transpose(2, 0, 1))[None])
+
+        each = [seen(square).scaled(share / len(squares)) for share, squares in views for square in squares]
+        return functools.reduce(operator.add, each)
 
 
 @functools.cache
 def fast_style(weights: Path) -> FastStyle:
     """The network of a weights file, loaded once a process."""
     return FastStyle(weights)
+
+
+def _fractions(pixels: Pixels) -> NDArray[np.float32]:
+    return pixels.astype(np.float32) / np.float32(255)
 
 
 def _shrunk(picture: Pixels, shorter: int = network.STYLE_SIZE) -> Pixels:
@@ -215,43 +186,6 @@ def _without_hidden(photo: Pixels, alpha: NDArray[np.uint8] | None, own: colour.
     shown = photo.copy()
     shown[alpha == 0] = np.clip(np.round(own.mean * 255), 0, 255).astype(np.uint8)
     return shown
-
-
-def _padded(photo: Pixels) -> Pixels:
-    """``photo`` with a mirrored edge around it, as wide as brings its sides to multiples that the network takes."""
-    multiple = network.MULTIPLE
-    down, across = (-(-(side + 2 * _EDGE) // multiple) * multiple - side - _EDGE for side in photo.shape[:2])
-    return np.asarray(cv2.copyMakeBorder(photo, _EDGE, down, _EDGE, across, cv2.BORDER_REFLECT), np.uint8)
-
-
-def _overlap(start: int, end: int, length: int) -> tuple[slice, int]:
-    """Where ``start`` to ``end`` of the padded photo lies in the photo, and how much of it lies before."""
-    first = min(max(0, start - _EDGE), length)
-    return slice(first, max(first, min(length, end - _EDGE))), max(0, _EDGE - start)
-
-
-def _recoloured(part: Pixels, mapped: colour.ColourMap) -> NDArray[np.float32]:
-    """A part of the photo in other colours, ``(1, 3, h, w)``."""
-    height, width = part.shape[:2]
-    flat = part.reshape(-1, 3).astype(np.float32)
-    planes = np.asarray((mapped.matrix / np.float32(255)) @ flat.T, np.float32)
-    np.add(planes, mapped.offset[:, None], out=planes)
-    return _within(planes).reshape(1, 3, height, width)
-
-
-def _fractions(pixels: Pixels) -> NDArray[np.float32]:
-    return pixels.astype(np.float32) / np.float32(255)
-
-
-def _within(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.clip(values, 0, 1, out=values)
-
-
-def _bytes(part: NDArray[np.float32]) -> Pixels:
-    """``(3, h, w)``, 0..1 or beyond, to ``(h, w, 3)``, rounded."""
-    interleaved = cv2.merge(list(part))
-    # Saturates, and rounds to nearest.
-    return np.asarray(cv2.convertScaleAbs(np.maximum(interleaved, 0, out=interleaved), alpha=255.0), np.uint8)
 
 
 _ROWS = 512

@@ -3,12 +3,13 @@
 Four parts. Only the trunk needs to know the whole picture, and of its large arrays only their mean and covariance; the
 other parts work on tiles and give the same pixels whatever the tiling:
 
-* :class:`StyleLook`: a style picture to a style vector, once a style. It holds mean and covariance of the encoder's
-  features of the style picture, and what :class:`StyleEncoder` makes of it (after Ghiasi et al. 2017, section 3.2);
-* :class:`Encoder`: a tile of the photo to features at a quarter and at an eighth of its size;
-* :class:`Trunk`: features of the whole photo, brought to the style's mean and covariance by the least linear map that
-  does it (Pitie and Kokaram 2007; whitening and colouring in Li et al. 2017), then residual blocks with conditional
-  instance normalisation by the style's code (Dumoulin et al. 2017, equation 5);
+* :class:`StyleLook`: a style picture to its code, by :class:`StyleEncoder` (after Ghiasi et al. 2017, section 3.2), and
+  to the encoder's features, of which mean and covariance are taken;
+* :class:`Encoder`: a tile of the photo to features at a quarter and at an eighth of its size. Those of the whole photo
+  are brought to the style's mean and covariance (whitened and coloured, Li et al. 2017): :func:`transport` in training,
+  ``style_transport.py`` in use, which needs no torch, and is exact whatever the precision of the network;
+* :class:`Trunk`: those features through residual blocks with conditional instance normalisation by the style's code
+  (Dumoulin et al. 2017, equation 5);
 * :class:`Decoder`: a tile of features and of the photo to a tile of the result.
 
 The photo that goes in has the style's colours already (``style_colour.match``). All arrays are ``(N, C, H, W)``,
@@ -27,25 +28,25 @@ from torch.nn import functional
 
 STYLE_SIZE = 256
 """Pixels a side of the style picture that :class:`StyleEncoder` is given."""
-FEATURES = 48
+FEATURES = 64
 """Channels at a quarter of the photo's size, between encoder, trunk and decoder."""
-FAR = 96
+FAR = 128
 """Channels at an eighth of the photo's size."""
 MULTIPLE = 8
 """The photo's sides, and the corners of its tiles, are multiples of this many pixels."""
-ENCODER_MARGIN = 16
+ENCODER_MARGIN = 24
 """Pixels of the photo around a tile that the encoder's result depends on, rounded up to :data:`MULTIPLE`."""
 DECODER_MARGIN = 16
 """Pixels around a tile that the decoder's result depends on, rounded up to :data:`MULTIPLE`."""
 
-_CODE = 192
-_HALF = 24
+CODE = 192
+"""Numbers of a style's code."""
+SPARE = 0.03
+"""Of the mean variance, added to all: features that hardly vary in some direction must not be stretched to noise."""
+
+_HALF = 32
 _STYLE_CHANNELS = (32, 64, 128, 192)
 _COVARIANCE = 20
-_NEAR_STATISTICS = FEATURES * (FEATURES + 1)
-_FAR_STATISTICS = FAR * (FAR + 1)
-STYLE_DIMENSIONS = _CODE + _NEAR_STATISTICS + _FAR_STATISTICS
-"""Numbers of a style vector: the code, and mean and covariance of the features at a quarter and at an eighth."""
 
 
 class StyleEncoder(nn.Module):
@@ -68,7 +69,7 @@ class StyleEncoder(nn.Module):
         upper = torch.triu_indices(_COVARIANCE, _COVARIANCE)
         self.register_buffer("upper", upper[0] * _COVARIANCE + upper[1], persistent=False)
         statistics = sum(n + upper.shape[1] for n in _STYLE_CHANNELS)
-        self.mix = nn.Sequential(nn.LayerNorm(statistics), nn.Linear(statistics, 384), nn.ReLU(), nn.Linear(384, _CODE))
+        self.mix = nn.Sequential(nn.LayerNorm(statistics), nn.Linear(statistics, 384), nn.ReLU(), nn.Linear(384, CODE))
 
     def forward(self, style: Tensor) -> Tensor:
         """The code."""
@@ -97,7 +98,12 @@ class Encoder(nn.Module):
             nn.Conv2d(FEATURES, FEATURES, 3, padding=1),
             nn.ReLU(),
         )
-        self.far = nn.Sequential(nn.Conv2d(FEATURES, FAR, 3, stride=2, padding=1), nn.ReLU())
+        self.far = nn.Sequential(
+            nn.Conv2d(FEATURES, FAR, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(FAR, FAR, 3, padding=1),
+            nn.ReLU(),
+        )
 
     def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
         """Near ``(N, FEATURES, h/4, w/4)`` and far ``(N, FAR, h/8, w/8)``."""
@@ -106,70 +112,51 @@ class Encoder(nn.Module):
 
 
 class StyleLook(nn.Module):
-    """A style picture ``(N, 3, 256, 256)`` to its style vector ``(N, STYLE_DIMENSIONS)``."""
+    """A style picture ``(N, 3, 256, 256)`` to its code ``(N, CODE)`` and to its features, near and far."""
 
     def __init__(self, style_encoder: StyleEncoder, encoder: Encoder) -> None:
         super().__init__()
         self.style_encoder, self.encoder = style_encoder, encoder
 
-    def forward(self, style: Tensor) -> Tensor:
-        """The style vector; several are mixed by their weighted mean."""
-        vector = [self.style_encoder(style)]
-        for features in self.encoder(style):
-            mean, covariance = statistics(features)
-            vector += [mean.flatten(1), _roots(_widened(covariance, 1e-4))[0].flatten(1)]
-        return torch.cat(vector, 1)
+    def forward(self, style: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The code and the features; the mean of several styles' codes, and of their statistics, is a style too."""
+        near, far = self.encoder(style)
+        return self.style_encoder(style), near, far
 
 
 def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean ``(N, C, 1)`` and covariance ``(N, C, C)`` of the channels of ``(N, C, H, W)``."""
-    # In single precision, whatever the features': sums over a whole picture leave half floats.
-    flat = features.flatten(2).float()
-    mean = flat.mean(2, keepdim=True)
-    centred = flat - mean
-    return mean, centred @ centred.transpose(1, 2) / flat.shape[2]
+    """Mean ``(N, C, 1)`` and covariance ``(N, C, C)`` of the channels of ``(N, C, H, W)``, in single precision."""
+    with torch.autocast(features.device.type, enabled=False):
+        flat = features.flatten(2).float()
+        mean = flat.mean(2, keepdim=True)
+        centred = flat - mean
+        return mean, centred @ centred.transpose(1, 2) / flat.shape[2]
 
 
-def from_factor(mean: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean ``(N, C, 1)`` and covariance, from a mean ``(N, C)`` and any ``(N, C, C)`` whose square the covariance is.
-
-    Every vector of numbers is a style vector that way: a product with its own transpose has real roots.
-    """
-    return mean.float()[:, :, None], factor.float() @ factor.float().transpose(1, 2)
-
-
-def split_style(style: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """A style vector's code ``(N, 192)``, and :func:`statistics` at a quarter and at an eighth of the size."""
-    code, mean, factor, far_mean, far_factor = torch.split(style, [_CODE, FEATURES, FEATURES**2, FAR, FAR**2], 1)
-    near = from_factor(mean, factor.view(-1, FEATURES, FEATURES))
-    return code, near, from_factor(far_mean, far_factor.view(-1, FAR, FAR))
-
-
-def _widened(covariance: Tensor, share: float) -> Tensor:
-    """``covariance`` and ``share`` of the mean variance more in every direction: a flat picture has none in some."""
+def _widened(covariance: Tensor) -> Tensor:
     one = torch.eye(covariance.shape[1], device=covariance.device)
     spread = (covariance * one).sum((1, 2), keepdim=True) / covariance.shape[1]
-    return covariance + (share * spread + 1e-5) * one
+    return covariance + (SPARE * spread + 1e-5) * one
 
 
 def _roots(matrix: Tensor, rounds: int = 14) -> tuple[Tensor, Tensor]:
     """Square root of a positive definite ``(N, C, C)`` and its inverse (Newton and Schulz; Higham 2008, 6.7)."""
     size = torch.sqrt((matrix * matrix).sum((1, 2), keepdim=True))
-    one = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
-    root, inverse = matrix / size, one.expand_as(matrix)
+    one = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device).expand_as(matrix)
+    root, inverse = matrix / size, one
     for _ in range(rounds):
-        step = 1.5 * one - 0.5 * inverse @ root
+        step = torch.baddbmm(one, inverse, root, beta=1.5, alpha=-0.5)
         root, inverse = root @ step, step @ inverse
     return root * torch.sqrt(size), inverse / torch.sqrt(size)
 
 
-def transport(features: Tensor, own: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor]) -> Tensor:
-    """``features`` ``(N, C, h, w)`` of a picture with :func:`statistics` ``own``, brought to those ``wanted``."""
-    root, inverse = _roots(_widened(own[1], 0.03))
-    change = inverse @ _roots(root @ _widened(wanted[1], 0.03) @ root)[0] @ inverse
-    offset = wanted[0] - change @ own[0]
-    flat = change.to(features.dtype) @ features.flatten(2) + offset.to(features.dtype)
-    return flat.view_as(features)
+def transport(features: Tensor, wanted: tuple[Tensor, Tensor]) -> Tensor:
+    """``features`` ``(N, C, h, w)`` of whole pictures, brought to the :func:`statistics` ``wanted``."""
+    own = statistics(features)
+    with torch.autocast(features.device.type, enabled=False):
+        change = _roots(_widened(wanted[1]))[0] @ _roots(_widened(own[1]))[1]
+        offset = wanted[0] - change @ own[0]
+        return torch.baddbmm(offset, change, features.flatten(2).float()).view_as(features)
 
 
 class Modulated(nn.Module):
@@ -178,7 +165,7 @@ class Modulated(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        self.affine = nn.Linear(_CODE, 2 * channels)
+        self.affine = nn.Linear(CODE, 2 * channels)
         nn.init.normal_(self.affine.weight, std=0.05)
         nn.init.zeros_(self.affine.bias)
 
@@ -205,7 +192,7 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Features of the whole photo and the style vector to styled features ``(N, FEATURES, H/4, W/4)``.
+    """Features of the whole photo and the style's code to styled features ``(N, FEATURES, H/4, W/4)``.
 
     It mirrors at the photo's edges: with zeros there, the network learns where the edges are and draws along them.
     """
@@ -217,51 +204,50 @@ class Trunk(nn.Module):
         self.join = nn.Conv2d(FEATURES, FEATURES, 3, padding=1, padding_mode="reflect", bias=False)
         self.leave = Modulated(FEATURES)
 
-    def forward(self, near: Tensor, far: Tensor, style: Tensor) -> Tensor:
-        """The styled features."""
-        code, _, _ = split_style(style)
-        joined = self.joined(near, self.styled_far(far, style), style, statistics(near))
-        return functional.relu(self.leave(joined, code))
+    def forward(self, near: Tensor, far: Tensor, code: Tensor) -> Tensor:
+        """The styled features, of those that have the style's statistics."""
+        return functional.relu(self.leave(self.joined(near, self.painted(far, code)), code))
 
-    def styled_far(self, far: Tensor, style: Tensor) -> Tensor:
-        """The features at an eighth of the whole photo's size, styled."""
-        code, _, wanted = split_style(style)
-        far = transport(far, statistics(far), wanted)
+    def painted(self, far: Tensor, code: Tensor) -> Tensor:
+        """The features at an eighth of the whole photo's size, through the blocks."""
         for block in self.blocks:
             far = block(far, code)
         return far
 
-    def joined(self, near: Tensor, far: Tensor, style: Tensor, own: tuple[Tensor, Tensor]) -> Tensor:
-        """Both sizes together, before the last normalisation; ``own``: the whole photo's statistics at a quarter."""
-        _, wanted, _ = split_style(style)
+    def joined(self, near: Tensor, far: Tensor) -> Tensor:
+        """Both sizes together, before the last normalisation; tiles will do."""
         enlarged = functional.interpolate(far, scale_factor=2.0, mode="nearest")
-        return cast(Tensor, self.join(transport(near, own, wanted) + self.up(enlarged)))
+        return cast(Tensor, self.join(near + self.up(enlarged)))
 
 
 class Decoder(nn.Module):
-    """Styled features ``(N, FEATURES, h/4, w/4)``, the recoloured photo ``(N, 3, h, w)`` and the style to the result.
+    """Styled features ``(N, FEATURES, h/4, w/4)``, the recoloured photo ``(N, 3, h, w)`` and the code to the result.
 
-    Enlarging comes before each convolution, never by shuffled or transposed ones: no grid of 2 or 4 pixels can come
-    from unequal phases (Odena et al. 2016, "Deconvolution and checkerboard artifacts").
+    It paints on the photo's mean colours of 4x4 pixels. On the photo itself, whose detail is there already, it learns
+    to draw one texture over all of it and stops there, whatever the style. Enlarging comes before each convolution,
+    never by shuffled or transposed ones: no grid of 2 or 4 pixels can come from unequal phases (Odena et al. 2016,
+    "Deconvolution and checkerboard artifacts").
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.up = nn.Conv2d(FEATURES, _HALF, 3, padding=1)
-        self.affine = nn.Linear(_CODE, 2 * _HALF + 3)
+        self.affine = nn.Linear(CODE, 2 * _HALF)
         nn.init.normal_(self.affine.weight, std=0.05)
         nn.init.zeros_(self.affine.bias)
         self.refine = nn.Conv2d(_HALF, _HALF, 3, padding=1)
         self.out = nn.Conv2d(_HALF, 3, 3, padding=1)
 
-    def forward(self, features: Tensor, photo: Tensor, style: Tensor) -> Tensor:
+    def forward(self, features: Tensor, photo: Tensor, code: Tensor) -> Tensor:
         """The styled tile; may leave 0..1."""
         half = functional.relu(self.up(functional.interpolate(features, scale_factor=2.0, mode="nearest")))
-        code, _, _ = split_style(style)
-        scale, offset, share = self.affine(code)[:, :, None, None].split((_HALF, _HALF, 3), 1)
+        scale, offset = self.affine(code)[:, :, None, None].split(_HALF, 1)
         half = functional.relu(self.refine(half) * (1 + scale) + offset)
         whole = functional.interpolate(half, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return cast(Tensor, photo * (1 + share) + self.out(whole))
+        ground = functional.interpolate(
+            functional.avg_pool2d(photo, 4), scale_factor=4.0, mode="bilinear", align_corners=False
+        )
+        return cast(Tensor, ground + self.out(whole))
 
 
 class StyleNetwork(nn.Module):
@@ -275,9 +261,15 @@ class StyleNetwork(nn.Module):
         self.decoder = Decoder()
 
     def forward(self, photo: Tensor, style: Tensor) -> Tensor:
-        """``photo`` ``(N, 3, H, W)``, recoloured, in the style of ``style`` ``(N, 3, 256, 256)``."""
-        vector = StyleLook(self.style_encoder, self.encoder)(style)
-        return cast(Tensor, self.decoder(self.trunk(*self.encoder(photo), vector), photo, vector))
+        """``photo`` ``(N * M, 3, H, W)``, recoloured, each M in the style of one of ``style`` ``(N, 3, 256, 256)``."""
+        code, *wanted = StyleLook(self.style_encoder, self.encoder)(style)
+        each = photo.shape[0] // style.shape[0]
+        code = code.repeat_interleave(each, 0)
+        near, far = (
+            transport(features, cast(tuple[Tensor, Tensor], tuple(s.repeat_interleave(each, 0) for s in statistics(w))))
+            for features, w in zip(self.encoder(photo), wanted, strict=True)
+        )
+        return cast(Tensor, self.decoder(self.trunk(near, far, code), photo, code))
 
 
 def mirrored(part: nn.Module) -> nn.Module:
@@ -288,7 +280,7 @@ def mirrored(part: nn.Module) -> nn.Module:
     return part
 
 
-def build_style_encoder(weights: Path) -> nn.Module:
+def build_look(weights: Path) -> nn.Module:
     """:class:`StyleLook` with its parts of the safetensors file ``weights``."""
     encoder = mirrored(_with_weights(Encoder(), "encoder.", weights))
     style_encoder = _with_weights(StyleEncoder(), "style_encoder.", weights)

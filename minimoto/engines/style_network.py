@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 from minimoto.core.tiles import Box, tiles
 from minimoto.engines import runtime
 from minimoto.engines.runtime_device import Device
+from minimoto.engines.style_transport import Moments, Sums, moments, transport
 
 Array = NDArray[np.float32]
 Shape = tuple[int | None, ...]
 
 STYLE_SIZE = 256
 MULTIPLE = 8
-MARGIN = 16
-FEATURES = 48
-FAR = 96
-STYLE_DIMENSIONS = 11856
+MARGIN = 24
+FEATURES = 64
+FAR = 128
+CODE = 192
 """Those of :mod:`minimoto.engines.style_net`, which is not imported here: it would load torch."""
 
 TILE = 768
@@ -35,16 +36,16 @@ TILE = 768
 WHOLE = {"cpu": 2_000_000, "cuda": 30_000_000, "mps": 8_000_000}
 """Pixels up to which a picture is computed at once, by kind of device."""
 
-_STYLE, _MOMENTS, _SPREAD = (1, STYLE_DIMENSIONS), (FEATURES + 1, FEATURES), (2, FEATURES)
+_CODE, _SPREAD = (1, CODE), (2, FEATURES)
 _NEAR, _FAR, _PHOTO = (1, FEATURES, None, None), (1, FAR, None, None), (1, 3, None, None)
 _PARTS: Mapping[str, tuple[str, Mapping[str, Shape]]] = {
-    "style_encoder": ("style_net:build_style_encoder", {"style": (1, 3, STYLE_SIZE, STYLE_SIZE)}),
+    "look": ("style_net:build_look", {"style": (1, 3, STYLE_SIZE, STYLE_SIZE)}),
     "encoder": ("style_net:build_encoder", {"photo": _PHOTO}),
-    "trunk": ("style_net:build_trunk", {"near": _NEAR, "far": _FAR, "style": _STYLE}),
-    "decoder": ("style_net:build_decoder", {"features": _NEAR, "photo": _PHOTO, "style": _STYLE}),
-    "far": ("style_parts:build_far", {"far": _FAR, "style": _STYLE}),
-    "up": ("style_parts:build_up", {"near": _NEAR, "far": _FAR, "style": _STYLE, "statistics": _MOMENTS}),
-    "leave": ("style_parts:build_leave", {"joined": _NEAR, "style": _STYLE, "statistics": _SPREAD}),
+    "trunk": ("style_net:build_trunk", {"near": _NEAR, "far": _FAR, "code": _CODE}),
+    "decoder": ("style_net:build_decoder", {"features": _NEAR, "photo": _PHOTO, "code": _CODE}),
+    "far": ("style_parts:build_far", {"far": _FAR, "code": _CODE}),
+    "up": ("style_parts:build_up", {"near": _NEAR, "far": _FAR}),
+    "leave": ("style_parts:build_leave", {"joined": _NEAR, "code": _CODE, "statistics": _SPREAD}),
 }
 _EXAMPLE_SIDES = {"photo": 64, "features": 16, "near": 16, "joined": 16, "far": 8}
 
@@ -93,6 +94,33 @@ def _example(name: str, shape: Shape) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
+class StyleVector:
+    """All that the network knows of a style, or of the mean of several.
+
+    Parameters:
+        code: ``(1, CODE)``.
+        near, far: moments of the style picture's features at a quarter and at an eighth of its size.
+    """
+
+    code: Array
+    near: Moments
+    far: Moments
+
+    def scaled(self, share: float) -> StyleVector:
+        """A summand of a mean of several."""
+        return StyleVector(self.code * np.float32(share), self.near.scaled(share), self.far.scaled(share))
+
+    def __add__(self, other: StyleVector) -> StyleVector:
+        return StyleVector(self.code + other.code, self.near + other.near, self.far + other.far)
+
+
+def look_at(networks: Networks, style: Array) -> StyleVector:
+    """The style vector of a picture ``(1, 3, STYLE_SIZE, STYLE_SIZE)``, 0..1."""
+    code, near, far = networks["look"](style)
+    return StyleVector(code, moments(near), moments(far))
+
+
+@dataclass(frozen=True)
 class Canvas:
     """What is to be styled, and where the result goes.
 
@@ -110,11 +138,11 @@ class Canvas:
     progress: Callable[[float], None]
 
 
-def run(networks: Networks, canvas: Canvas, style: Array, *, whole: int | None = None, tile: int = TILE) -> None:
+def run(networks: Networks, canvas: Canvas, style: StyleVector, *, whole: int | None = None, tile: int = TILE) -> None:
     """Styles the picture on ``canvas``.
 
     Parameters:
-        style: the style vector, ``(1, STYLE_DIMENSIONS)``.
+        style: see :func:`look_at`.
         whole: pixels up to which it is computed at once; default: :data:`WHOLE`.
         tile: pixels a side of a tile, a multiple of :data:`MULTIPLE`.
     """
@@ -125,19 +153,21 @@ def run(networks: Networks, canvas: Canvas, style: Array, *, whole: int | None =
         _by_tiles(networks, canvas, style, tile)
 
 
-def _at_once(networks: Networks, canvas: Canvas, style: Array) -> None:
+def _at_once(networks: Networks, canvas: Canvas, style: StyleVector) -> None:
     everything = Box(0, 0, canvas.width, canvas.height)
     photo = canvas.read(everything)
     near, far = networks["encoder"](photo)
     canvas.progress(0.2)
-    (features,) = networks["trunk"](near, far, style)
+    near = transport(moments(near), style.near)(near)
+    far = transport(moments(far), style.far)(far)
+    (features,) = networks["trunk"](near, far, style.code)
     canvas.progress(0.6)
-    (result,) = networks["decoder"](features, photo, style)
+    (result,) = networks["decoder"](features, photo, style.code)
     canvas.write(everything, result[0])
     canvas.progress(1.0)
 
 
-def _by_tiles(networks: Networks, canvas: Canvas, style: Array, tile: int) -> None:
+def _by_tiles(networks: Networks, canvas: Canvas, style: StyleVector, tile: int) -> None:
     # Cut at an eighth of the size, so that every edge is a whole pixel at each of the sizes.
     cut = tiles(canvas.width // MULTIPLE, canvas.height // MULTIPLE, max(1, tile // MULTIPLE), MARGIN // MULTIPLE)
     steps = 3 * len(cut) + len(cut) // 2
@@ -150,59 +180,30 @@ def _by_tiles(networks: Networks, canvas: Canvas, style: Array, tile: int) -> No
 
     near, joined = (np.empty((1, FEATURES, canvas.height // 4, canvas.width // 4), np.float32) for _ in range(2))
     far = np.empty((1, FAR, canvas.height // 8, canvas.width // 8), np.float32)
-    sums = _Sums()
+    near_sums, far_sums = Sums(FEATURES), Sums(FAR)
     for one in cut:
         part, far_part = networks["encoder"](canvas.read(_scaled(one.read, 8)))
-        sums.add(_put(near, part, one.read, one.write, 2))
-        _put(far, far_part, one.read, one.write, 1)
+        near_sums.add(_put(near, part, one.read, one.write, 2))
+        far_sums.add(_put(far, far_part, one.read, one.write, 1))
         step()
-    entering = sums.moments()
+    to_style = transport(near_sums.moments(), style.near)
 
-    (far,) = networks["far"](far, style)
+    (far,) = networks["far"](transport(far_sums.moments(), style.far)(far), style.code)
     step(len(cut) // 2)
 
-    sums = _Sums()
+    sums = Sums(FEATURES)
     for one in cut:
-        (part,) = networks["up"](_part(near, one.read, 2), _part(far, one.read, 1), style, entering)
+        (part,) = networks["up"](to_style(_part(near, one.read, 2)), _part(far, one.read, 1))
         sums.add(_put(joined, part, one.read, one.write, 2))
         step()
-    leaving = sums.spread()
+    leaving = sums.moments().spread()
     del near, far
 
     for one in cut:
-        (styled,) = networks["leave"](_part(joined, one.read, 2), style, leaving)
-        (part,) = networks["decoder"](styled, canvas.read(_scaled(one.read, 8)), style)
+        (styled,) = networks["leave"](_part(joined, one.read, 2), style.code, leaving)
+        (part,) = networks["decoder"](styled, canvas.read(_scaled(one.read, 8)), style.code)
         canvas.write(_scaled(one.write, 8), _inner(part, one.read, one.write, 8)[0])
         step()
-
-
-class _Sums:
-    """Mean and covariance of the channels, from the parts of a picture."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._sum: NDArray[np.float64] = np.zeros(FEATURES)
-        self._products: NDArray[np.float64] = np.zeros((FEATURES, FEATURES))
-
-    def add(self, part: Array) -> None:
-        """Counts a part ``(1, C, h, w)``."""
-        flat = np.ascontiguousarray(part[0]).reshape(FEATURES, -1)
-        self._sum += flat.sum(1, dtype=np.float64)
-        self._products += flat @ flat.T
-        self._count += flat.shape[1]
-
-    def moments(self) -> Array:
-        """``(C + 1, C)``: the means, and below them the root of the covariances."""
-        mean = self._sum / self._count
-        values, vectors = np.linalg.eigh(self._products / self._count - np.outer(mean, mean))
-        root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-        return np.concatenate([mean[None], root]).astype(np.float32)
-
-    def spread(self) -> Array:
-        """``(2, C)``: the means and the variances."""
-        mean = self._sum / self._count
-        variance = np.maximum(self._products.diagonal() / self._count - mean**2, 0)
-        return np.stack([mean, variance]).astype(np.float32)
 
 
 def _scaled(box: Box, scale: int) -> Box:

@@ -1,8 +1,8 @@
 """The trunk of :mod:`minimoto.engines.style_net` in three pieces, for pictures that are too large for it as a whole.
 
-Mean and covariance, or variance, of the whole picture are all that its normalisations need. At a quarter of the size,
-where the arrays are large, they are gathered tile by tile, so the pieces there work on tiles; only at an eighth is the
-picture seen as a whole. The result is that of :class:`~minimoto.engines.style_net.Trunk`.
+Mean and variance of the whole picture are all that its last normalisation needs. At a quarter of the size, where the
+arrays are large, they are gathered tile by tile, so the pieces there work on tiles; only at an eighth is the picture
+seen as a whole. The result is that of :class:`~minimoto.engines.style_net.Trunk`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from minimoto.engines.style_net import Modulated, Trunk, build_trunk, from_factor, split_style
+from minimoto.engines.style_net import Modulated, Trunk, build_trunk
 
 _EPSILON = 1e-5
 """That of :func:`torch.nn.functional.instance_norm`."""
@@ -28,15 +28,15 @@ def modulated(layer: Modulated, features: Tensor, code: Tensor, statistics: Tens
 
 
 class TrunkFar(nn.Module):
-    """Features at an eighth of the whole picture ``(1, C, H/8, W/8)`` and the style to styled ones, same shape."""
+    """Features at an eighth of the whole picture ``(1, C, H/8, W/8)`` and the code to painted ones, same shape."""
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
         self.trunk = trunk
 
-    def forward(self, far: Tensor, style: Tensor) -> Tensor:
-        """The styled features."""
-        return self.trunk.styled_far(far, style)
+    def forward(self, far: Tensor, code: Tensor) -> Tensor:
+        """The painted features."""
+        return self.trunk.painted(far, code)
 
 
 class TrunkUp(nn.Module):
@@ -46,21 +46,20 @@ class TrunkUp(nn.Module):
         super().__init__()
         self.trunk = trunk
 
-    def forward(self, near: Tensor, far: Tensor, style: Tensor, statistics: Tensor) -> Tensor:
-        """The joined features; ``statistics`` ``(C + 1, C)``: the whole picture's mean and root of covariance."""
-        return self.trunk.joined(near, far, style, from_factor(statistics[None, 0], statistics[None, 1:]))
+    def forward(self, near: Tensor, far: Tensor) -> Tensor:
+        """The joined features."""
+        return self.trunk.joined(near, far)
 
 
 class TrunkLeave(nn.Module):
-    """A tile of what :class:`TrunkUp` gave, style and statistics ``(2, C)`` to what the decoder takes."""
+    """A tile of what :class:`TrunkUp` gave, the code and statistics ``(2, C)`` to what the decoder takes."""
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
         self.leave = trunk.leave
 
-    def forward(self, joined: Tensor, style: Tensor, statistics: Tensor) -> Tensor:
+    def forward(self, joined: Tensor, code: Tensor, statistics: Tensor) -> Tensor:
         """The styled features."""
-        code, _, _ = split_style(style)
         return functional.relu(modulated(self.leave, joined, code, statistics))
 
 

@@ -1,4 +1,4 @@
-"""Weights for tests of the ``fast`` style: random ones, which any property that is no matter of taste must hold for."""
+"""The ``fast`` style's network for tests, run by torch."""
 
 from __future__ import annotations
 
@@ -8,26 +8,15 @@ from pathlib import Path
 import pytest
 
 from minimoto.engines import runtime_device
+from minimoto.engines.runtime_shipped import WEIGHTS
 from minimoto.engines.style import FastStyle, fast_style
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with random weights."""
-    torch = pytest.importorskip("torch")
-    from safetensors.torch import save_file
-
-    from minimoto.engines.style_net import StyleNetwork
-
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    network = StyleNetwork()
-    with torch.no_grad():
-        # An untrained network adds noise to the photo in the style's colours: as little as a trained one may.
-        network.decoder.out.weight.mul_(0.05)
-    path = tmp_path_factory.mktemp("weights") / "style.safetensors"
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
-    return path
+def weights() -> Path:
+    """The file that is shipped."""
+    pytest.importorskip("torch")
+    return WEIGHTS / "style.safetensors"
 
 
 @pytest.fixture(scope="module")

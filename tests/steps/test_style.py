@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from style_weights import engine, weights  # noqa: F401
 
-from minimoto.engines import style_network
+from minimoto.engines import style_network, style_transport
 from minimoto.engines.style import FastStyle, Look, _shrunk
 from minimoto.engines.style_colour import LUMA, statistics
 from minimoto.engines.style_settings import MOST_PIXELS, FastOptions, memory_plan
@@ -38,7 +38,8 @@ def apart(one: Pixels, other: Pixels) -> int:
 
 def test_the_sizes_are_those_of_the_network() -> None:
     net = pytest.importorskip("minimoto.engines.style_net")
-    assert (style_network.STYLE_SIZE, style_network.STYLE_DIMENSIONS) == (net.STYLE_SIZE, net.STYLE_DIMENSIONS)
+    assert (style_network.STYLE_SIZE, style_network.CODE) == (net.STYLE_SIZE, net.CODE)
+    assert style_transport.SPARE == net.SPARE
     assert (style_network.FEATURES, style_network.FAR) == (net.FEATURES, net.FAR)
     assert style_network.MULTIPLE == net.MULTIPLE
     assert max(net.ENCODER_MARGIN, net.DECODER_MARGIN) <= style_network.MARGIN
@@ -68,6 +69,34 @@ def test_any_small_picture_is_styled_by_tiles_as_whole(
     whole = engine.apply(photo, look)
     assert whole.shape == photo.shape
     assert apart(whole, engine.apply(photo, look, whole=0, tile=tile)) <= 1
+
+
+def test_features_are_brought_to_the_styles_moments_as_in_training() -> None:
+    net = pytest.importorskip("minimoto.engines.style_net")
+    import torch
+
+    chance = np.random.default_rng(3)
+    mixing = chance.normal(size=(2, 24, 24)) / 24**0.5
+    photo, style = (np.einsum("ij,jhw->ihw", m, chance.random((24, 30, 40)))[None].astype(np.float32) for m in mixing)
+    own, wanted = style_transport.moments(photo), style_transport.moments(style)
+    moved = style_transport.transport(own, wanted)(photo)
+    trained = net.transport(torch.from_numpy(photo), net.statistics(torch.from_numpy(style))).numpy()
+    np.testing.assert_allclose(moved, trained, atol=2e-3)
+    found = style_transport.moments(moved)
+    np.testing.assert_allclose(found.mean, wanted.mean, atol=1e-4)
+    change = style_transport.transport(own, wanted).change.astype(np.float64)
+    source, target = (style_transport.widened(one.covariance) for one in (own, wanted))
+    np.testing.assert_allclose(change @ source @ change.T, target, atol=1e-4)
+
+
+def test_moments_of_parts_are_those_of_the_whole() -> None:
+    features = np.random.default_rng(1).random((1, 5, 12, 9)).astype(np.float32)
+    sums = style_transport.Sums(5)
+    for part in (features[:, :, :7], features[:, :, 7:, :4], features[:, :, 7:, 4:]):
+        sums.add(part)
+    whole = style_transport.moments(features)
+    np.testing.assert_allclose(sums.moments().covariance, whole.covariance, atol=1e-5)
+    np.testing.assert_allclose(whole.covariance, np.cov(features[0].reshape(5, -1), bias=True), atol=1e-5)
 
 
 def test_strength_goes_from_the_photo_itself_to_the_full_style(engine: FastStyle, look: Look) -> None:  # noqa: F811
@@ -106,10 +135,14 @@ def test_styles_are_mixed_by_their_weights(engine: FastStyle) -> None:  # noqa: 
     one, other = picture(256, 256, 1), picture(300, 256, 2)
     first, second = engine.look([one]), engine.look([other])
     mixed = engine.look([one, other], [3, 1])
-    np.testing.assert_allclose(mixed.vector, 0.75 * first.vector + 0.25 * second.vector, atol=1e-5)
+    wanted = first.vector.scaled(0.75) + second.vector.scaled(0.25)
+    np.testing.assert_allclose(mixed.vector.code, wanted.code, atol=1e-5)
+    np.testing.assert_allclose(mixed.vector.near.covariance, wanted.near.covariance, atol=1e-6)
+    np.testing.assert_allclose(mixed.vector.far.mean, wanted.far.mean, atol=1e-6)
     np.testing.assert_allclose(mixed.colours.mean, 0.75 * first.colours.mean + 0.25 * second.colours.mean, atol=1e-6)
-    np.testing.assert_allclose(engine.look([one, other], [0, 2]).vector, second.vector, atol=1e-6)
-    np.testing.assert_allclose(engine.look([one, other]).vector, (first.vector + second.vector) / 2, atol=1e-5)
+    np.testing.assert_allclose(engine.look([one, other], [0, 2]).vector.code, second.vector.code, atol=1e-6)
+    half = (first.vector.code + second.vector.code) / 2
+    np.testing.assert_allclose(engine.look([one, other]).vector.code, half, atol=1e-5)
 
 
 @pytest.mark.parametrize(("size", "scale"), [((1, 1), 1.0), ((900, 9), 1.0), ((300, 700), 0.5), ((300, 310), 1.5)])
@@ -119,8 +152,9 @@ def test_any_style_picture_at_any_scale_has_a_look(
     scale: float,
 ) -> None:
     look = engine.look([picture(*size)], style_scale=scale)
-    assert look.vector.shape == (1, style_network.STYLE_DIMENSIONS)
-    assert np.isfinite(look.vector).all()
+    assert look.vector.code.shape == (1, style_network.CODE)
+    for found in (look.vector.code, look.vector.near.covariance, look.vector.far.covariance):
+        assert np.isfinite(found).all()
 
 
 def test_a_mask_limits_the_style_to_a_part(engine: FastStyle, look: Look) -> None:  # noqa: F811
@@ -174,6 +208,23 @@ def test_a_photo_over_the_limit_is_styled_smaller_and_enlarged(
     styled = engine.apply(photo, look)
     assert styled.shape == photo.shape
     assert apart(styled, photo) > 8
+
+
+def test_a_large_photo_is_painted_in_broad_strokes_first(
+    engine: FastStyle,  # noqa: F811
+    look: Look,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo = picture(200, 120)
+    once = engine.apply(photo, look)
+    monkeypatch.setattr("minimoto.engines.style_painting.BROAD", 4000)
+    seen: list[float] = []
+    twice = engine.apply(photo, look, progress=seen.append)
+    assert twice.shape == photo.shape
+    assert apart(once, twice) > 8
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    assert apart(twice, engine.apply(photo, look, whole=0, tile=64)) <= 2
 
 
 @given(st.integers(1, 65535), st.integers(1, 65535))

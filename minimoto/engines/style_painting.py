@@ -1,0 +1,145 @@
+"""Paints one photo with the ``fast`` style's network, at its own size: a large one in broad strokes first.
+
+Strokes are as large as the network was taught: some ten pixels. On a photo of a megapixel they are seen; on one of
+twelve, looked at as a whole, they would be fine grain. So a large photo is painted at a megapixel first, and what comes
+of it, enlarged and with some of the photo's detail, is painted again, as optimisation goes from coarse to fine (Gatys
+et al., "Controlling perceptual factors in neural style transfer", 2017, section 5.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from minimoto.core.tiles import Box
+from minimoto.engines import style_colour as colour
+from minimoto.engines import style_network as network
+
+Pixels = NDArray[np.uint8]
+"""``(H, W, 3)``, RGB."""
+Told = Callable[[float], None]
+"""Told how much is done, 0..1; what it raises ends the work."""
+
+BROAD = 1_000_000
+"""Pixels at which a larger photo is painted first."""
+_NO_BROAD = 0.75
+"""Scale between the two from which on the strokes would be about the same."""
+_DETAIL = 0.5
+"""Of the photo's own detail, finer than the broad strokes, that is laid over them before the fine ones."""
+_EDGE = 16
+"""Pixels that the photo goes on, mirrored, beyond each edge: the network sees nothing outside, which would show."""
+_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the photo is to look like.
+
+    Parameters:
+        vector: of the style.
+        colours: that the photo is given before it is painted.
+    """
+
+    vector: network.StyleVector
+    colours: colour.Statistics
+
+
+@dataclass(frozen=True)
+class Painting:
+    """How photos are painted.
+
+    Parameters:
+        whole, tile: see :func:`minimoto.engines.style_network.run`.
+    """
+
+    networks: network.Networks
+    asked: Asked
+    whole: int | None = None
+    tile: int = network.TILE
+
+    def styled(self, photo: Pixels, own: colour.Statistics, progress: Told) -> Pixels:
+        """The photo, whose colours are ``own``, in full strength."""
+        height, width = photo.shape[:2]
+        scale = (BROAD / (height * width)) ** 0.5
+        if scale > _NO_BROAD:
+            return self._once(photo, own, progress)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+        share = size[0] * size[1] / (height * width)
+        broad = self._once(small, own, lambda done: progress(done * share))
+        mapped = colour.colour_map(own, self.asked.colours)
+        begun = _with_detail(broad, small, photo, mapped.matrix * np.float32(_DETAIL))
+        return self._once(begun, colour.statistics(begun), lambda done: progress(share + done * (1 - share)))
+
+    def _once(self, photo: Pixels, own: colour.Statistics, progress: Told) -> Pixels:
+        """In one pass."""
+        padded = _padded(photo)
+        result = np.empty_like(photo)
+        mapped = colour.colour_map(own, self.asked.colours)
+
+        def write(box: Box, part: NDArray[np.float32]) -> None:
+            rows, from_top = _overlap(box.top, box.bottom, photo.shape[0])
+            columns, from_left = _overlap(box.left, box.right, photo.shape[1])
+            into = result[rows, columns]
+            if into.size:
+                into[:] = _bytes(part[:, from_top:, from_left:][:, : into.shape[0], : into.shape[1]])
+
+        canvas = network.Canvas(
+            width=padded.shape[1],
+            height=padded.shape[0],
+            read=lambda box: _recoloured(padded[box.top : box.bottom, box.left : box.right], mapped),
+            write=write,
+            progress=progress,
+        )
+        network.run(self.networks, canvas, self.asked.vector, whole=self.whole, tile=self.tile)
+        return result
+
+
+def _with_detail(broad: Pixels, small: Pixels, photo: Pixels, matrix: NDArray[np.float32]) -> Pixels:
+    """``broad`` enlarged, and what of ``photo`` is finer than ``small`` added to it, its colours through ``matrix``."""
+    height, width = photo.shape[:2]
+    begun = np.asarray(cv2.resize(broad, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+    plain = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+    for top in range(0, height, _ROWS):
+        rows = slice(top, top + _ROWS)
+        detail = cv2.transform(photo[rows].astype(np.float32) - plain[rows], matrix)
+        begun[rows] = np.clip(begun[rows] + detail + np.float32(0.5), 0, 255)
+    return begun
+
+
+def _padded(photo: Pixels) -> Pixels:
+    """``photo`` with a mirrored edge around it, as wide as brings its sides to multiples that the network takes."""
+    multiple = network.MULTIPLE
+    down, across = (-(-(side + 2 * _EDGE) // multiple) * multiple - side - _EDGE for side in photo.shape[:2])
+    return np.asarray(cv2.copyMakeBorder(photo, _EDGE, down, _EDGE, across, cv2.BORDER_REFLECT), np.uint8)
+
+
+def _overlap(start: int, end: int, length: int) -> tuple[slice, int]:
+    """Where ``start`` to ``end`` of the padded photo lies in the photo, and how much of it lies before."""
+    first = min(max(0, start - _EDGE), length)
+    return slice(first, max(first, min(length, end - _EDGE))), max(0, _EDGE - start)
+
+
+def _recoloured(part: Pixels, mapped: colour.ColourMap) -> NDArray[np.float32]:
+    """A part of the photo in other colours, ``(1, 3, h, w)``."""
+    height, width = part.shape[:2]
+    flat = part.reshape(-1, 3).astype(np.float32)
+    planes = np.asarray((mapped.matrix / np.float32(255)) @ flat.T, np.float32)
+    np.add(planes, mapped.offset[:, None], out=planes)
+    return within(planes).reshape(1, 3, height, width)
+
+
+def within(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``values``, cut to 0..1 in place."""
+    return np.clip(values, 0, 1, out=values)
+
+
+def _bytes(part: NDArray[np.float32]) -> Pixels:
+    """``(3, h, w)``, 0..1 or beyond, to ``(h, w, 3)``, rounded."""
+    interleaved = cv2.merge(list(part))
+    # Saturates, and rounds to nearest.
+    return np.asarray(cv2.convertScaleAbs(np.maximum(interleaved, 0, out=interleaved), alpha=255.0), np.uint8)

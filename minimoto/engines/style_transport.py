@@ -1,0 +1,112 @@
+"""Features of a photo, brought to the mean and covariance of a style picture's: whitened and coloured.
+
+Source: Li et al. 2017, "Universal style transfer via feature transforms", section 3.2, with symmetric roots. It is
+computed here, in double precision and apart from the networks, because it must not depend on what precision these are
+run in; nor on tiles: moments are summed up part by part. :func:`minimoto.engines.style_net.transport` is the same for
+training. (The map that moves features least, Pitie and Kokaram 2007, takes the root of a product of three covariances:
+in single precision, as in training, that came out as anything.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+SPARE = 0.03
+"""That of :mod:`minimoto.engines.style_net`, which is not imported here: it would load torch."""
+_LEAST = 1e-5
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What is kept of features, or of the mean of several styles' features.
+
+    Parameters:
+        mean: ``(C,)``, float64.
+        covariance: ``(C, C)``, float64.
+    """
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    def scaled(self, share: float) -> Moments:
+        """A summand of a mean of several."""
+        return Moments(self.mean * share, self.covariance * share)
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(self.mean + other.mean, self.covariance + other.covariance)
+
+    def spread(self) -> Array:
+        """``(2, C)``: the means and the variances."""
+        return np.stack([self.mean, np.maximum(self.covariance.diagonal(), 0)]).astype(np.float32)
+
+
+class Sums:
+    """Moments of features that come part by part."""
+
+    def __init__(self, channels: int) -> None:
+        self._count = 0
+        self._sum: NDArray[np.float64] = np.zeros(channels)
+        self._products: NDArray[np.float64] = np.zeros((channels, channels))
+
+    def add(self, part: Array) -> None:
+        """Counts a part ``(1, C, h, w)``."""
+        flat = np.ascontiguousarray(part[0]).reshape(part.shape[1], -1)
+        self._sum += flat.sum(1, dtype=np.float64)
+        self._products += flat @ flat.T
+        self._count += flat.shape[1]
+
+    def moments(self) -> Moments:
+        """Of all that was added."""
+        mean = self._sum / self._count
+        return Moments(mean, self._products / self._count - np.outer(mean, mean))
+
+
+def moments(features: Array) -> Moments:
+    """Of features ``(1, C, h, w)`` of a whole picture."""
+    sums = Sums(features.shape[1])
+    sums.add(features)
+    return sums.moments()
+
+
+@dataclass(frozen=True)
+class Transport:
+    """A linear map of features.
+
+    Parameters:
+        change: ``(C, C)``, float32.
+        offset: ``(C, 1)``, float32.
+    """
+
+    change: Array
+    offset: Array
+
+    def __call__(self, features: Array) -> Array:
+        """Features ``(1, C, h, w)``, or a part of them, moved."""
+        flat = self.change @ np.ascontiguousarray(features[0]).reshape(features.shape[1], -1)
+        flat += self.offset
+        return np.asarray(flat.reshape(features.shape))
+
+
+def transport(own: Moments, wanted: Moments) -> Transport:
+    """The map that gives features with the moments ``own`` those ``wanted``.
+
+    Directions in which features hardly vary are taken to vary by :data:`SPARE` of the mean variance, in both.
+    """
+    values, axes = np.linalg.eigh(widened(own.covariance))
+    inverse = (axes / np.sqrt(values)) @ axes.T
+    values, axes = np.linalg.eigh(widened(wanted.covariance))
+    change = ((axes * np.sqrt(values)) @ axes.T) @ inverse
+    offset = wanted.mean - change @ own.mean
+    return Transport(change.astype(np.float32), offset[:, None].astype(np.float32))
+
+
+def widened(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A covariance with :data:`SPARE` of its mean variance more in every direction."""
+    symmetric = (covariance + covariance.T) / 2
+    spare = SPARE * np.trace(symmetric) / len(symmetric) + _LEAST
+    return np.asarray(symmetric + spare * np.eye(len(symmetric)))
