@@ -97,10 +97,10 @@ def transport(own: Moments, wanted: Moments) -> Transport:
 
     Directions in which features hardly vary are taken to vary by :data:`SPARE` of the mean variance, in both.
     """
-    values, axes = np.linalg.eigh(widened(own.covariance))
-    inverse = (axes / np.sqrt(values)) @ axes.T
-    values, axes = np.linalg.eigh(widened(wanted.covariance))
-    change = ((axes * np.sqrt(values)) @ axes.T) @ inverse
+    roots, axes = _roots(own.covariance)
+    inverse = (axes / roots) @ axes.T
+    roots, axes = _roots(wanted.covariance)
+    change = ((axes * roots) @ axes.T) @ inverse
     offset = wanted.mean - change @ own.mean
     return Transport(change.astype(np.float32), offset[:, None].astype(np.float32))
 
@@ -110,3 +110,10 @@ def widened(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     symmetric = (covariance + covariance.T) / 2
     spare = SPARE * np.trace(symmetric) / len(symmetric) + _LEAST
     return np.asarray(symmetric + spare * np.eye(len(symmetric)))
+
+
+def _roots(covariance: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The deviations of a widened covariance along its axes, and these."""
+    values, axes = np.linalg.eigh(widened(covariance))
+    # Of a flat picture rounding may leave less than nothing.
+    return np.sqrt(np.maximum(values, _LEAST)), axes

@@ -89,6 +89,14 @@ def test_features_are_brought_to_the_styles_moments_as_in_training() -> None:
     np.testing.assert_allclose(change @ source @ change.T, target, atol=1e-4)
 
 
+def test_features_without_any_variance_are_moved_all_the_same() -> None:
+    flat = np.full((1, 6, 40, 40), 1000.1, np.float32) * np.arange(1, 7, dtype=np.float32)[:, None, None]
+    own = style_transport.moments(flat)
+    wanted = style_transport.moments(np.random.default_rng(0).random((1, 6, 40, 40)).astype(np.float32))
+    for source, target in ((own, wanted), (wanted, own)):
+        assert np.isfinite(style_transport.transport(source, target).change).all()
+
+
 def test_moments_of_parts_are_those_of_the_whole() -> None:
     features = np.random.default_rng(1).random((1, 5, 12, 9)).astype(np.float32)
     sums = style_transport.Sums(5)
