@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from minimoto.engines.style_net import statistics
 from minimoto.engines.vgg import LEVELS, MEAN, load_vgg
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
@@ -63,14 +64,6 @@ def gram(features: Tensor) -> Tensor:
     return (flat @ flat.transpose(1, 2)).float() / flat.shape[2]
 
 
-def statistics(picture: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean ``(N, 3, 1)`` and covariance ``(N, 3, 3)`` of the pixels of ``(N, 3, H, W)``."""
-    flat = picture.flatten(2)
-    mean = flat.mean(2, keepdim=True)
-    centred = flat - mean
-    return mean, centred @ centred.transpose(1, 2) / flat.shape[2] + 1e-4 * torch.eye(3, device=picture.device)
-
-
 def _root(matrix: Tensor, power: float) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix.double())
     return cast(Tensor, (vectors * values.clamp(min=1e-6)[:, None, :] ** power @ vectors.transpose(1, 2)).float())
@@ -78,7 +71,9 @@ def _root(matrix: Tensor, power: float) -> Tensor:
 
 def recolour(photo: Tensor, style: Tensor) -> Tensor:
     """The photo with the style's mean and covariance of RGB, by the least linear map (Monge-Kantorovich)."""
+    least = 1e-4 * torch.eye(3, device=photo.device)
     (mean, covariance), (style_mean, style_covariance) = statistics(photo), statistics(style)
+    covariance, style_covariance = covariance + least, style_covariance + least
     root, inverse = _root(covariance, 0.5), _root(covariance, -0.5)
     change = inverse @ _root(root @ style_covariance @ root, 0.5) @ inverse
     return (change @ (photo.flatten(2) - mean) + style_mean).view_as(photo).clamp(0, 1)

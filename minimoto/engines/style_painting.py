@@ -73,7 +73,8 @@ class Painting:
         broad = self._once(small, own, lambda done: progress(done * share))
         mapped = colour.colour_map(own, self.asked.colours)
         begun = _with_detail(broad, small, photo, mapped.matrix * np.float32(_DETAIL))
-        return self._once(begun, colour.statistics(begun), lambda done: progress(share + done * (1 - share)))
+        # It has the wanted colours by now. Matching them again, to its own, would let frames of a sequence flicker.
+        return self._once(begun, self.asked.colours, lambda done: progress(share + done * (1 - share)))
 
     def _once(self, photo: Pixels, own: colour.Statistics, progress: Told) -> Pixels:
         """In one pass."""

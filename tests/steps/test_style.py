@@ -235,6 +235,18 @@ def test_a_large_photo_is_painted_in_broad_strokes_first(
     assert apart(twice, engine.apply(photo, look, whole=0, tile=64)) <= 2
 
 
+def test_colours_that_frames_share_hold_for_broad_and_fine_strokes(
+    engine: FastStyle,  # noqa: F811
+    look: Look,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo = picture(200, 120)
+    shared = statistics(photo)
+    monkeypatch.setattr("minimoto.engines.style_painting.BROAD", 4000)
+    monkeypatch.delattr("minimoto.engines.style_colour.statistics")
+    assert engine.apply(photo, look, own=shared).shape == photo.shape
+
+
 @given(st.integers(1, 65535), st.integers(1, 65535))
 def test_memory_is_bounded_for_every_picture_that_is_read(width: int, height: int) -> None:
     if width * height > 200_000_000:
