@@ -188,7 +188,10 @@ def _by_tiles(networks: Networks, canvas: Canvas, style: StyleVector, tile: int)
         step()
     to_style = transport(near_sums.moments(), style.near)
 
-    (far,) = networks["far"](transport(far_sums.moments(), style.far)(far), style.code)
+    # Name by name, so that no more is held than is needed: these are whole pictures.
+    far = transport(far_sums.moments(), style.far)(far)
+    (far,) = networks["far"](far, style.code)
+    networks["far"].release()
     step(len(cut) // 2)
 
     sums = Sums(FEATURES)

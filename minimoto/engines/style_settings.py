@@ -54,12 +54,12 @@ class MemoryPlan:
     bytes: int
 
 
-MOST_PIXELS = 36_000_000
+MOST_PIXELS = 35_000_000
 """Pixels that the network works at; a larger photo is styled at that size, and the result enlarged."""
 
 _BASE = 560 * 2**20
 """Of Python, the libraries, the networks and a tile's arrays."""
-_WORKING = 60
+_WORKING = 64
 """Bytes for each pixel that the network works at: features at a quarter of the size and at an eighth, both twice, and
 the photo in broad strokes."""
 _HELD = 10
