@@ -89,13 +89,14 @@ class Config:
     max_nodes: int = _s("FLEET", "max_nodes", 8, "service machines at most")
     target_seconds: float = _s("FLEET", "target_seconds", 300.0, "time within which a backlog shall be finished")
     boot_seconds: float = _s("FLEET", "boot_seconds", 120.0, "how long a node takes to its first task, until learnt")
-    cooldown: float = _s("FLEET", "cooldown", 300.0, "idle time before a node is scaled in")
+    cooldown: float = _s("FLEET", "cooldown", 30.0, "idle time before a node is scaled in")
+    thrifty: bool = _s("FLEET", "thrifty", False, "on: no node is started before it must be, so that jobs share a boot")
     strike_seconds: float = _s("FLEET", "strike_seconds", 60.0, "silence of a node that makes one of its two strikes")
     market: str = _s("FLEET", "market", "spot", "spot (on-demand where spot cannot be had) or on-demand")
     more_types: tuple[str, ...] = _s("FLEET", "more_types", (), "other instance types to fall back to")
     budget_per_day: float = _s("FLEET", "budget_per_day", 0.0, "US dollars a day that are never passed; 0: no limit")
     price_per_hour: float = _s("FLEET", "price_per_hour", 0.0, "US dollars an hour of a service machine; 0: as known")
-    watchdog_every: float = _s("FLEET", "watchdog_every", 60.0, "seconds between the watchdog's passes under cron")
+    watchdog_every: float = _s("FLEET", "watchdog_every", 15.0, "seconds between the watchdog's passes under cron")
 
     slots: int = _s("SERVICE", "slots", 0, "workers on a node; 0: one a GPU, else one")
     heartbeat: float = _s("SERVICE", "heartbeat", 20.0, "how often a lease is renewed and progress is published")
@@ -189,8 +190,12 @@ def _parse(text: str, default: Any, where: str) -> Any:
     try:
         if isinstance(default, tuple):
             return tuple(part.strip() for part in text.split(",") if part.strip())
+        if isinstance(default, bool):
+            return configparser.ConfigParser.BOOLEAN_STATES[text.lower()]
         if isinstance(default, int | float):
             return type(default)(text)
+    except KeyError:
+        raise ConfigError(f"{where}: {text!r} is neither on nor off") from None
     except ValueError:
         raise ConfigError(f"{where}: {text!r} is not a number") from None
     return text
@@ -245,7 +250,7 @@ def dump(config: Config, output: Mapping[str, str] | None = None) -> str:
         if not parser.has_section(section):
             parser.add_section(section)
         value = getattr(config, setting.name)
-        parser.set(section, setting.metadata["option"], ", ".join(value) if isinstance(value, tuple) else str(value))
+        parser.set(section, setting.metadata["option"], _text(value))
     parser.add_section("OUTPUT")
     for option in OUTPUT_OPTIONS:
         parser.set("OUTPUT", option, (output or {}).get(option, ""))
@@ -254,6 +259,12 @@ def dump(config: Config, output: Mapping[str, str] | None = None) -> str:
     text = StringIO()
     parser.write(text)
     return text.getvalue().rstrip() + "\n"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def save(config: Config, path: Path, output: Mapping[str, str] | None = None) -> None:

@@ -13,6 +13,9 @@ from minimoto.errors import ConfigError
 class Limits:
     """The settings of a fleet; durations are seconds. See ``[FLEET]`` in ``configure.ini``.
 
+    Parameters:
+        thrifty: no node is started before it has to be, and several jobs share its boot.
+
     Raises:
         ConfigError: the bounds contradict each other, or a duration is not positive.
     """
@@ -22,11 +25,12 @@ class Limits:
     target_seconds: float = 300.0
     boot_seconds: float = 120.0
     task_seconds: float = 30.0
-    cooldown: float = 300.0
+    cooldown: float = 30.0
     strike_seconds: float = 60.0
-    pass_seconds: float = 60.0
+    pass_seconds: float = 15.0
     budget_per_day: float = 0.0
     instance_type: str = ""
+    thrifty: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_nodes <= self.max_nodes:

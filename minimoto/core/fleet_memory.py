@@ -294,11 +294,18 @@ def _idle_since(memory: Memory, node: Node, view: View, now: float) -> float | N
 
 def _complete_node(memory: Memory, view: View, node: Node) -> Node:
     strike = memory.strikes.get(node.id)
+    reported = node.reported or node.id in memory.reported
+    idle_since = memory.idle_since.get(node.id) if view.reports_known and not node.busy else None
+    draining = node.id in memory.draining
+    known = (node.reported, node.idle_since, node.draining)
+    if strike is None and not node.strikes and known == (reported, idle_since, draining):
+        # Of hundreds of nodes most are as they are seen, and a copy of each takes longer than everything else.
+        return node
     return replace(
         node,
-        reported=node.reported or node.id in memory.reported,
+        reported=reported,
         strikes=strike.count if strike else 0,
         symptom=strike.symptom if strike else "",
-        idle_since=memory.idle_since.get(node.id) if view.reports_known and not node.busy else None,
-        draining=node.id in memory.draining,
+        idle_since=idle_since,
+        draining=draining,
     )

@@ -102,6 +102,7 @@ class JobView:
         tasks_left: of the running stage.
         stages_after: stages that follow the running one.
         deadline: seconds since the epoch.
+        created: when it was submitted, seconds since the epoch; ``None``: unknown.
         seconds_left: what those tasks take one slot, by what is known of their step beforehand; 0 if nothing is.
     """
 
@@ -110,6 +111,7 @@ class JobView:
     stages_after: int = 0
     deadline: float | None = None
     seconds_left: float = 0.0
+    created: float | None = None
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def limits_of(config: Config) -> Limits:
         strike_seconds=max(config.strike_seconds, LEAST_BEATS * config.heartbeat),
         pass_seconds=config.watchdog_every,
         budget_per_day=config.budget_per_day,
+        thrifty=config.thrifty,
         instance_type=config.service_type,
     )
 
@@ -139,7 +140,7 @@ def _job(job: Job) -> JobView:
     inputs = job.stages[job.stage - 1].outputs if job.stage else job.photos
     step = STEPS.get(stage.step)
     seconds = step.seconds_per_item * inputs * left / stage.tasks if step and stage.tasks else 0.0
-    return JobView(job.id, left, len(job.stages) - 1 - job.stage, job.deadline, seconds)
+    return JobView(job.id, left, len(job.stages) - 1 - job.stage, job.deadline, seconds, job.created)
 
 
 def _seconds_per_task(reports: Sequence[NodeReport], now: float) -> float | None:

@@ -14,7 +14,15 @@ from minimoto.core.fleet_view import JobView, Node, View
 from minimoto.core.policies import choose
 from minimoto.errors import ConfigError
 
-LIMITS = Limits(min_nodes=1, max_nodes=8, target_seconds=300, boot_seconds=120, task_seconds=30, cooldown=300)
+LIMITS = Limits(
+    min_nodes=1,
+    max_nodes=8,
+    target_seconds=300,
+    boot_seconds=120,
+    task_seconds=30,
+    cooldown=300,
+    pass_seconds=1e-9,
+)
 
 
 def idle(id: str = "a", since: float = 1000, **changes: Any) -> Node:
@@ -30,8 +38,12 @@ def booting(id: str = "c", age: float = 60, **changes: Any) -> Node:
     return Node(id, launched=NOW - age, **changes)
 
 
+def job(id: str, tasks: int, age: float, **changes: Any) -> JobView:
+    return replace(JobView(id, tasks, created=NOW - age), **changes)
+
+
 def queue(*nodes: Node, visible: int | None = 0, in_flight: int | None = 0, **changes: Any) -> View:
-    return replace(View(nodes, visible, in_flight, 0, jobs=(), token="t"), **changes)
+    return replace(View(nodes, visible, in_flight, 0, token="t"), **changes)
 
 
 def did(view: View, name: str = "target", limits: Limits = LIMITS, size: int | None = None) -> tuple[list[str], str]:
@@ -113,6 +125,19 @@ TARGET = [
     (queue(idle(), visible=10, jobs=(JobView("j", 10, 1, NOW + 320),)), ["launch 1"], "launch"),
     (queue(idle(), visible=10, jobs=(JobView("j", 10, deadline=NOW - 1),)), [], "steady"),
     (queue(idle(), visible=10, jobs=(JobView("j", 10, deadline=NOW + 9999),)), [], "steady"),
+    # Each job has its own time; those that are due first come first, and nothing is asked of the queue's counts.
+    (queue(idle(), visible=99, jobs=(job("a", 10, 0),)), [], "steady"),
+    (queue(idle(), jobs=(job("a", 11, 0),)), ["launch 1"], "launch"),
+    (queue(idle(), visible=None, jobs=(job("a", 11, 0),)), ["launch 1"], "launch"),
+    (queue(idle(), jobs=(job("a", 5, 150), job("b", 5, 0))), [], "steady"),
+    (queue(idle(), jobs=(job("a", 6, 150), job("b", 5, 0))), ["launch 1"], "launch"),
+    (queue(idle(), jobs=(job("b", 90, 0), job("a", 1, 299))), ["launch 7"], "launch"),
+    (queue(idle(), jobs=(job("a", 12, 0, deadline=NOW + 360),)), [], "steady"),
+    (queue(idle(), jobs=(job("a", 13, 0, deadline=NOW + 360),)), ["launch 1"], "launch"),
+    (queue(busy(), jobs=(job("a", 10, 0),)), [], "steady"),
+    # Old messages that no live job knows of get one node to clear them; a late count gets none.
+    (queue(idle(), idle("b"), visible=9, oldest=60.0, jobs=(), last_scale_out=NOW), [], "cooldown"),
+    (queue(idle(), visible=9, oldest=121.0, jobs=()), [], "steady"),
     # Three films behind a hundred quick tasks: each is as long as its step says.
     (
         queue(idle(), visible=3, seconds_per_task=1.0, jobs=(JobView("j", 3, seconds_left=600.0),)),
@@ -166,7 +191,7 @@ def test_scale_to_zero_and_back() -> None:
     assert did(queue(idle(), in_flight=1), limits=none) == ([], "steady")
 
 
-BUDGET = replace(LIMITS, budget_per_day=10.0)
+BUDGET = replace(LIMITS, budget_per_day=10.0, pass_seconds=60)
 MONEY = {"price_per_hour": 1.0, "seconds_per_task": 30.0}
 
 
@@ -176,7 +201,7 @@ MONEY = {"price_per_hour": 1.0, "seconds_per_task": 30.0}
         # A node that is launched costs its boot and its end at least: 420 s, $0.117.
         (queue(spent_today=9.88, **MONEY), ["launch 1"], "min", "at least 1 node, there are 0"),
         (queue(spent_today=9.89, **MONEY), [], "limit", "$9.89 of today's $10.00 are spent"),
-        (queue(idle(), visible=900, spent_today=9.5, **MONEY), ["launch 3"], "launch", "149 more wanted, 3 started"),
+        (queue(idle(), visible=900, spent_today=9.5, **MONEY), ["launch 3"], "launch", "447 more wanted, 3 started"),
         (queue(busy(), in_flight=1, spent_today=9.91, **MONEY), [], "steady", "enough"),
         (
             queue(busy(), in_flight=1, spent_today=9.92, **MONEY),

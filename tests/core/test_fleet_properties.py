@@ -183,13 +183,13 @@ def test_a_decision_says_why_and_launches_under_the_token(view: View, policy: Po
 @pytest.mark.parametrize("task", [30.0, 240.0])
 def test_a_day_under_load_stays_within_its_budget(task: float) -> None:
     """A whole day with more work than money, a pass a minute, tasks up to twice the mean: the sum is never passed."""
-    limits = Limits(min_nodes=1, max_nodes=20, budget_per_day=25.0, task_seconds=task)
+    limits = Limits(min_nodes=1, max_nodes=20, budget_per_day=25.0, task_seconds=task, pass_seconds=60)
     policy, price, spent, shut = choose("target", limits), 1.006, 0.0, False
     start = NOW - NOW % 86_400
     nodes: dict[str, Node] = {}
     for minute in range(24 * 60):
         now = start + 60.0 * minute
-        view = View(tuple(nodes.values()), 500, len(nodes), 0, jobs=(), seconds_per_task=task, token=str(minute),
+        view = View(tuple(nodes.values()), 500, len(nodes), 0, seconds_per_task=task, token=str(minute),
                     spent_today=spent, price_per_hour=price, budget_shut=shut)  # fmt: skip
         decision = decide(view, policy, now)
         shut = shut or decision.budget_shut

@@ -30,7 +30,10 @@ def test_the_first_pass_starts_the_least_and_the_next_does_not_double_it(fleet: 
     assert len(fleet.ids) == 1
 
 
-def test_out_with_the_backlog_and_in_through_drain_when_it_is_gone(fleet: Fleet) -> None:
+def test_out_with_the_backlog_and_in_through_drain_when_it_is_gone(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet.cloud.jobs, "live", refuse)  # only the queue's counts tell
     fleet.node()
     fleet.cloud.queue.send([MESSAGE] * 60)
     assert fleet.run().decision.launches == 3
@@ -182,7 +185,7 @@ def test_classic_by_name(make_fleet: Callable[..., Fleet]) -> None:
 
 
 def test_the_budget_is_counted_and_kept(make_fleet: Callable[..., Fleet]) -> None:
-    fleet = make_fleet(budget_per_day=2.0)
+    fleet = make_fleet(budget_per_day=2.0, watchdog_every=60.0)
     fleet.price = 1.0
     fleet.clock.advance(86_400 - fleet.now % 86_400)
     for _ in range(240):

@@ -1,30 +1,66 @@
-"""The default rule: as many nodes as finish the backlog within the target time, or by the earliest deadline.
+"""The default rule: as many nodes as finish every job within the target time, or by its deadline, and no more.
 
-The backlog is measured in seconds of work: waiting and delayed tasks count whole, tasks in flight half (they are half
-done on average). A task takes what tasks took lately, or what is known of the live jobs' steps beforehand if that is
-more: a film behind a hundred quick tasks is not taken for one of them. A node that works offers its slots for the
-whole horizon, a booting one for what is left after its boot, a new one for the horizon less a boot; draining and dead
-ones offer nothing. Scale-out is one step; scale-in takes only nodes that have been idle for the cooldown, and only
-those that would not be started for the same backlog:
-what is drained now is not launched again by the next look at the same view.
+What is to be done is a list of parcels, one for each live job: seconds of work, and by when. A job shall be done
+``target_seconds`` after it was submitted, or by its own deadline if it has one that can still be met, less a task's
+time for each stage that follows, and less two looks of the watchdog: what happens is seen late, and acted on later.
+Where the jobs cannot be read, the queue's counts are one parcel: waiting and delayed tasks whole, tasks in flight
+half (they are half done on average), within the target time less what the oldest has waited. The counts say little
+else: SQS gives them approximately and up to a minute late, the jobs are exact.
+
+The nodes are enough if, for each parcel, they can do it and all that are due before it in time (earliest due first,
+which is optimal on like nodes; Horn 1974). A node that works offers its slots for the whole time, a booting one for
+what is left after its boot, a new one for the whole tasks that fit in after a boot; draining and dead ones offer
+nothing. A task takes what tasks took lately, or what is known of its job's step beforehand if that is more: a film
+behind a hundred quick tasks is not taken for one of them. Time is used to save money: a boot is paid for like work, so
+few nodes for long cost less than many for a moment.
+
+Scale-out is one step; scale-in takes only nodes that have been idle for the cooldown, and only those that would not be
+started for the same backlog: what is drained now is not launched again by the next look at the same view.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import ceil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, floor, inf
 
 from minimoto.core.fleet import Wish
 from minimoto.core.fleet_limits import Limits
-from minimoto.core.fleet_view import Node, View
+from minimoto.core.fleet_view import JobView, Node, View
 from minimoto.core.policies.dead import two_strikes
 
-IN_FLIGHT_LEFT = 0.5
-"""Share of a task in flight that is still to be done, on average."""
+IN_FLIGHT_DONE = 0.5
+"""Share of a task in flight that is done, on average."""
+
+GHOSTS_SECONDS = 120.0
+"""Messages that no live job knows of get a node that clears them, once they are older than counts are late."""
+
+LOOKS = 2.0
+"""Passes of the watchdog by which all shall be done earlier: one until it looks, one until what it does shows."""
+
+SPREAD = 0.5
+"""Of a task's time, by which tasks may be longer than expected: what waits to the last moment waits no longer."""
 
 ROUNDING = 1e-9
 """Seconds of work that make no difference, against an extra node for the last bit of a float."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Work that is due together with, or after, the parcels before it.
+
+    Parameters:
+        tasks: how many.
+        each: seconds that one takes a slot.
+        horizon: seconds until they are due; long enough for a new node to boot and do one of them.
+        why: what sets the horizon, for a person.
+    """
+
+    tasks: int
+    each: float
+    horizon: float
+    why: str
 
 
 @dataclass(frozen=True)
@@ -32,36 +68,55 @@ class Demand:
     """What is to be done, and by when.
 
     Parameters:
-        tasks: waiting, delayed and in flight.
-        work: seconds of one slot.
-        horizon: seconds within which it shall be done; long enough for a new node to boot and do one task.
-        boot, each: seconds of a boot and of a task.
+        parcels: the earliest due first.
+        done: seconds of the parcels' work that tasks in flight have behind them.
+        boot: seconds of a boot.
         slots: workers on a node.
-        why: what sets the horizon, for a person.
     """
 
-    tasks: int
-    work: float
-    horizon: float
+    parcels: tuple[Parcel, ...]
+    done: float
     boot: float
-    each: float
     slots: int
-    why: str
-
-    def offered(self, node: Node, now: float) -> float:
-        """Seconds of work that a node can do within the horizon."""
-        left = max(0.0, self.boot - (now - node.launched)) if node.booting else 0.0
-        return (node.slots or self.slots) * max(0.0, self.horizon - left)
 
     @property
-    def offered_by_new(self) -> float:
-        """The same, of a node that is launched now."""
-        return self.slots * (self.horizon - self.boot)
+    def tasks(self) -> int:
+        """All of them."""
+        return sum(parcel.tasks for parcel in self.parcels)
+
+    @property
+    def work(self) -> float:
+        """Seconds of one slot."""
+        return max(0.0, sum(parcel.tasks * parcel.each for parcel in self.parcels) - self.done)
+
+    @property
+    def each(self) -> float:
+        """Seconds of a task, on average."""
+        return sum(parcel.tasks * parcel.each for parcel in self.parcels) / self.tasks if self.tasks else 0.0
 
     @property
     def most(self) -> int:
         """Nodes beyond which some would find no task."""
         return ceil(self.tasks / self.slots)
+
+    def due(self) -> Iterator[tuple[Parcel, float]]:
+        """Each parcel, with the work that is due with it and before it."""
+        work = -self.done
+        for parcel in self.parcels:
+            work += parcel.tasks * parcel.each
+            yield parcel, work
+
+    def offers(self, nodes: Sequence[Node], now: float) -> Counter[float]:
+        """Slots of nodes by the seconds until they can work: 0, or what is left of a boot."""
+        found: Counter[float] = Counter()
+        for node in nodes:
+            left = max(0.0, self.boot - (now - node.launched)) if node.booting else 0.0
+            found[left] += node.slots or self.slots
+        return found
+
+    def offered_by_new(self, parcel: Parcel) -> float:
+        """The same, of a node that is launched now: a task that would not be done in time is not begun by it."""
+        return self.slots * parcel.each * max(1, floor((parcel.horizon - self.boot) / parcel.each + ROUNDING))
 
 
 @dataclass(frozen=True)
@@ -77,13 +132,17 @@ class Target:
         missing = self.limits.min_nodes - len(view.counted)
         demand = measure(view, self.limits, now)
         if demand is None:
-            reason = "the queue's counts are missing: nothing is scaled on a guess"
+            reason = "neither jobs nor the queue's counts are known: nothing is scaled on a guess"
             if missing > 0:
                 return Wish("min", f"at least {_count(self.limits.min_nodes, 'node')}; {reason}", launch=missing)
             return Wish("hold", reason)
-        more = needed(demand, view.counted, now)
+        more, parcel = needed(demand, view.counted, now)
+        if self.limits.thrifty and not view.counted:
+            more, latest = can_wait(demand, self.limits.pass_seconds)
+            if not more and demand.tasks and missing <= 0:
+                return Wish("wait", f"{_backlog(demand)}: thrifty, so nothing is started for {latest:.0f} s yet")
         if max(more, missing) > 0:
-            return _out(demand, view, self.limits, max(more, missing), missing > more)
+            return _out(demand, view, self.limits, max(more, missing), None if missing > more else parcel)
         return self._in(demand, view, now)
 
     def _in(self, demand: Demand, view: View, now: float) -> Wish:
@@ -94,7 +153,7 @@ class Target:
         if not spare:
             return Wish("steady", f"{_count(len(view.counted), 'node')}: enough for {_backlog(demand)}")
         too_many = f"{_count(len(spare), 'node')} too many for {_backlog(demand)}"
-        if view.delayed is None or not view.reports_known:
+        if None in (view.visible, view.in_flight, view.delayed) or not view.reports_known:
             return Wish("hold", f"{too_many}, but not enough is known to scale in")
         rested = [node for node in spare if now - (node.idle_since or now) >= self.limits.cooldown]
         if over > 0:
@@ -107,37 +166,77 @@ class Target:
 
 
 def measure(view: View, limits: Limits, now: float) -> Demand | None:
-    """The demand, or ``None`` while the queue's counts are missing."""
-    if view.visible is None or view.in_flight is None:
-        return None
-    each = _seconds_of_a_task(view, limits)
+    """The demand, or ``None`` while neither the jobs nor the queue's counts are known."""
     boot = view.boot_seconds or limits.boot_seconds
-    waiting = view.visible + (view.delayed or 0)
-    horizon, why = _horizon(view, limits, each, now)
-    return Demand(
-        tasks=waiting + view.in_flight,
-        work=(waiting + IN_FLIGHT_LEFT * view.in_flight) * each,
-        horizon=max(horizon, boot + each),
-        boot=boot,
-        each=each,
-        slots=max(1, view.slots_per_node),
-        why=why,
-    )
-
-
-def _seconds_of_a_task(view: View, limits: Limits) -> float:
     seen = view.seconds_per_task or limits.task_seconds
-    tasks = sum(job.tasks_left for job in view.jobs or ())
-    return max(seen, sum(job.seconds_left for job in view.jobs or ()) / tasks) if tasks else seen
+    if view.jobs is None and (view.visible is None or view.in_flight is None):
+        return None
+    parcels = _of_queue(view, limits, seen) if view.jobs is None else _of_jobs(view, view.jobs, limits, seen, now)
+    # Before it has booted and done one task, a new node can help none of them.
+    margin = LOOKS * limits.pass_seconds
+    able = [
+        replace(parcel, horizon=max(parcel.horizon - margin, boot + parcel.each)) for parcel in parcels if parcel.tasks
+    ]
+    able.sort(key=lambda parcel: parcel.horizon)
+    tasks = sum(parcel.tasks for parcel in able)
+    busy = min(view.in_flight or 0 if view.jobs is None else _at_work(view), tasks)
+    each = sum(parcel.tasks * parcel.each for parcel in able) / tasks if tasks else 0.0
+    return Demand(tuple(able), IN_FLIGHT_DONE * busy * each, boot, max(1, view.slots_per_node))
 
 
-def needed(demand: Demand, nodes: tuple[Node, ...], now: float) -> int:
-    """New nodes that the demand needs beside ``nodes``."""
+def _of_queue(view: View, limits: Limits, each: float) -> list[Parcel]:
+    horizon, why = limits.target_seconds, f"within {limits.target_seconds:.0f} s"
+    if view.oldest and view.visible:
+        horizon -= view.oldest
+        why += f" ({view.oldest:.0f} s waited)"
+    return [Parcel((view.visible or 0) + (view.delayed or 0) + (view.in_flight or 0), each, horizon, why)]
+
+
+def _of_jobs(view: View, jobs: Sequence[JobView], limits: Limits, seen: float, now: float) -> list[Parcel]:
+    parcels = []
+    for job in jobs:
+        each = max(seen, job.seconds_left / job.tasks_left) if job.tasks_left else seen
+        waited = now - job.created if job.created is not None else view.oldest or 0.0
+        horizon, why = limits.target_seconds - waited, f"{job.id} within {limits.target_seconds:.0f} s of its start"
+        if job.deadline is not None and job.deadline > now:
+            horizon, why = job.deadline - now, f"before the deadline of {job.id} in {job.deadline - now:.0f} s"
+        parcels.append(Parcel(job.tasks_left, each, horizon - job.stages_after * each, why))
+    ghosts = view.visible and view.in_flight is not None and (view.oldest or 0.0) >= GHOSTS_SECONDS
+    if ghosts and not any(parcel.tasks for parcel in parcels):
+        parcels.append(Parcel(1, seen, limits.target_seconds, "messages wait that no live job knows of"))
+    return parcels
+
+
+def _at_work(view: View) -> int:
+    return sum(node.busy for node in view.counted)
+
+
+def needed(demand: Demand, nodes: Sequence[Node], now: float) -> tuple[int, Parcel | None]:
+    """New nodes that the demand needs beside ``nodes``, and the parcel that needs most of them."""
+    more, why = 0, None
+    offers = demand.offers(nodes, now).items()
+    for parcel, work in demand.due():
+        short = work - sum(slots * max(0.0, parcel.horizon - left) for left, slots in offers)
+        wanted = ceil(short / demand.offered_by_new(parcel) - ROUNDING) if short > 0 else 0
+        if wanted > more:
+            more, why = wanted, parcel
     if not demand.tasks:
-        return 0
-    short = demand.work - sum(demand.offered(node, now) for node in nodes)
-    more = ceil(short / demand.offered_by_new - ROUNDING) if short > 0 else 0
-    return max(0, 1 - len(nodes), min(more, demand.most - len(nodes)))
+        return 0, None
+    return max(0, 1 - len(nodes), min(more, demand.most - len(nodes))), why or demand.parcels[0]
+
+
+def can_wait(demand: Demand, until_next: float) -> tuple[int, float]:
+    """Nodes that have to be started now, none being there, and, if none has to be, for how long that can wait.
+
+    Parameters:
+        until_next: seconds until the next look, twice which is left to spare.
+    """
+    left, most = inf, 0
+    for parcel, work in demand.due():
+        alone = parcel.horizon - demand.boot - work / demand.slots - parcel.each * SPREAD
+        left = min(left, alone)
+        most = max(most, ceil(work / demand.offered_by_new(parcel) - ROUNDING))
+    return (min(most, demand.most), 0.0) if left < 2 * until_next else (0, left - 2 * until_next)
 
 
 def spared(demand: Demand, ready: Sequence[Node], idle: Sequence[Node], least: int) -> list[Node]:
@@ -148,36 +247,21 @@ def spared(demand: Demand, ready: Sequence[Node], idle: Sequence[Node], least: i
     left, spare = list(ready), []
     for node in idle:
         others = [other for other in left if other is not node]
-        offer = sum(max(1, other.slots) for other in others) * (demand.horizon - demand.boot)
-        enough = offer >= demand.work or len(others) >= demand.most
-        if enough and len(others) >= max(least, 1 if demand.tasks else 0):
+        slots = sum(max(1, other.slots) for other in others)
+        enough = all(slots * (parcel.horizon - demand.boot) >= work * (1 - ROUNDING) for parcel, work in demand.due())
+        if (enough or len(others) >= demand.most) and len(others) >= max(least, 1 if demand.tasks else 0):
             left = others
             spare.append(node)
     return spare
 
 
-def _horizon(view: View, limits: Limits, each: float, now: float) -> tuple[float, str]:
-    """The target time less what the oldest message has waited, or the earliest deadline that can still be met."""
-    horizon, why = limits.target_seconds, f"within {limits.target_seconds:.0f} s"
-    if view.oldest and view.visible:
-        horizon -= view.oldest
-        why += f" ({view.oldest:.0f} s waited)"
-    for job in view.jobs or ():
-        if job.deadline is None or not job.tasks_left or job.deadline <= now:
-            continue
-        left = job.deadline - now - job.stages_after * each
-        if left < horizon:
-            horizon, why = left, f"before the deadline of {job.id} in {job.deadline - now:.0f} s"
-    return horizon, why
-
-
-def _out(demand: Demand, view: View, limits: Limits, more: int, for_minimum: bool) -> Wish:
+def _out(demand: Demand, view: View, limits: Limits, more: int, parcel: Parcel | None) -> Wish:
     counted = view.counted
-    if for_minimum:
+    if parcel is None:
         return Wish("min", f"at least {_count(limits.min_nodes, 'node')}, there are {len(counted)}", launch=more)
     booting = sum(node.booting for node in counted)
     reason = (
-        f"{_backlog(demand)} take {demand.work:.0f} s of work: {demand.why} that needs "
+        f"{_backlog(demand)} take {demand.work:.0f} s of work: {parcel.why} that needs "
         f"{_count(len(counted) + more, 'node')}; there are {len(counted)}, {booting} of them booting"
     )
     return Wish("launch", reason, launch=more)

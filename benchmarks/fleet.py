@@ -1,0 +1,141 @@
+"""minimoto's rule for the fleet's size against those of others, on simulated loads.
+
+    python -m benchmarks.fleet [--workloads mix,bursts] [--seed 1]
+
+Two tables. The first: what a target costs against the least that any rule could pay (the clairvoyant's bound), and what
+went wrong. The second: for every rule of others, at several of its settings, a setting of minimoto's own rule that is
+both cheaper and quicker at the 95th percentile, or says that there is none. Nothing is timed; the same seed prints the
+same.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from benchmarks.measure import machine, versions
+from minimoto.core.fleet_limits import Limits
+from minimoto.core.simulate import RULES, WORKLOADS, Outcome, Workload, production, simulate
+from minimoto.core.simulation.clairvoyant import clairvoyant
+from minimoto.core.simulation.events import Rule
+from minimoto.core.simulation.rivals import Buildkite, CellProfiler, Keda, Runners, SkyPilot, TargetTracking
+
+BASE = Limits(min_nodes=0, max_nodes=500, task_seconds=60.0)
+TARGETS = (60, 200, 250, 300, 350, 400, 500, 600, 750, 900, 1200, 1800, 2700, 3600)
+COOLDOWNS = (15, 60, 120, 300, 600, 900)
+WARM = (1, 2, 3, 4, 5, 8, 12, 16, 20, 30, 50)
+
+
+def rivals() -> Iterator[tuple[str, Callable[[], Rule]]]:
+    """Their rules, at their defaults and around them."""
+    yield "minimoto's first rule", lambda: RULES["classic"](BASE)
+    for each in (1, 5, 20):
+        yield f"KEDA, {each} messages a node", lambda each=each: Keda(each=each)  # type: ignore[misc]
+    for latency in (300.0, 900.0):
+        yield f"AWS target tracking, {latency:.0f} s", lambda wait=latency: TargetTracking(latency=wait)  # type: ignore[misc]
+    yield "Buildkite", Buildkite
+    yield "GitHub runners", Runners
+    for size in (5, 20):
+        yield f"Distributed-CellProfiler, {size} nodes", lambda size=size: CellProfiler(size=size)  # type: ignore[misc]
+    for threshold in (1, 5, 20):
+        yield f"SkyPilot queue, {threshold}", lambda most=threshold: SkyPilot(threshold=most)  # type: ignore[misc]
+
+
+def settings() -> Iterator[Limits]:
+    """Settings of minimoto's rule, those that most often win first."""
+    for target in TARGETS:
+        yield replace(BASE, target_seconds=target, cooldown=15)
+    for cooldown in COOLDOWNS:
+        yield replace(BASE, target_seconds=60, cooldown=cooldown)
+    for least in WARM:
+        for target in (60, 300, 900):
+            for cooldown in (15, 120, 600):
+                yield replace(BASE, target_seconds=target, cooldown=cooldown, min_nodes=least)
+    for target in (600, 900, 1800, 3600):
+        yield replace(BASE, target_seconds=target, cooldown=15, thrifty=True)
+
+
+class Ours:
+    """minimoto's rule on one workload; each setting is simulated once, when it is first needed."""
+
+    def __init__(self, workload: Workload, seed: int) -> None:
+        self._workload, self._seed = workload, seed
+        self._known: dict[Limits, Outcome] = {}
+
+    def at(self, limits: Limits) -> Outcome:
+        """What a setting comes to."""
+        if limits not in self._known:
+            rule = production("target", limits)
+            self._known[limits] = simulate(self._workload, rule, limits.target_seconds, self._seed)
+        return self._known[limits]
+
+    def better_than(self, other: Outcome) -> Limits | None:
+        """A setting that is no dearer and no slower, if there is one."""
+        for limits in sorted(settings(), key=lambda one: one not in self._known):
+            ours = self.at(limits)
+            if ours.cost <= other.cost and ours.finish_at(0.95) <= other.finish_at(0.95):
+                return limits
+        return None
+
+
+def against_the_bound(seed: int, names: list[str]) -> None:
+    """The first table."""
+    print("| load | target | thrifty | cost | least | ratio | p95 | late | killed | flaps |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for name in names:
+        workload = WORKLOADS[name](seed)
+        for target in (900.0, 1800.0):
+            least = clairvoyant(workload, target).least
+            for thrifty in (False, True):
+                limits = replace(BASE, target_seconds=target, cooldown=15, thrifty=thrifty)
+                told = simulate(workload, production("target", limits), target, seed)
+                print(
+                    f"| {name} | {target:.0f} s | {'on' if thrifty else 'off'} | ${told.cost:.2f} | ${least:.2f} "
+                    f"| {told.cost / least:.2f} | {told.finish_at(0.95):.0f} s | {told.missed} of {len(told.finish)} "
+                    f"| {told.killed} | {told.flaps} |",
+                    flush=True,
+                )
+
+
+def against_others(seed: int, names: list[str]) -> None:
+    """The second table."""
+    print("| load | rule | cost | p95 | killed | flaps | minimoto, cheaper and quicker | cost | p95 |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name in names:
+        workload = WORKLOADS[name](seed)
+        ours = Ours(workload, seed)
+        for title, make in rivals():
+            told = simulate(workload, make(), 300.0, seed)
+            row = (
+                f"| {name} | {title} | ${told.cost:.2f} | {told.finish_at(0.95):.0f} s | {told.killed} | {told.flaps} "
+            )
+            better = ours.better_than(told)
+            if better is None:
+                print(row + "| none found | | |", flush=True)
+                continue
+            found = ours.at(better)
+            print(f"{row}| {_named(better)} | ${found.cost:.2f} | {found.finish_at(0.95):.0f} s |", flush=True)
+
+
+def _named(limits: Limits) -> str:
+    warm = f", min_nodes={limits.min_nodes}" if limits.min_nodes else ""
+    thrifty = ", thrifty" if limits.thrifty else ""
+    return f"target_seconds={limits.target_seconds:.0f}, cooldown={limits.cooldown:.0f}{warm}{thrifty}"
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workloads", default=",".join(WORKLOADS))
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    names = given.workloads.split(",")
+    print(f"## The fleet's size, simulated (seed {given.seed})\n\n{machine()}\n{versions('scipy')}\n")
+    against_the_bound(given.seed, names)
+    print()
+    against_others(given.seed, names)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""What a simulated day came to: how long people waited, what it cost, and what went wrong."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from minimoto.core.simulation.events import Trace
+from minimoto.core.simulation.workload import Workload
+
+FLAP = 600.0
+"""Seconds within which a scale-out and a scale-in contradict each other, if the load did not change between them."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Times are seconds from submission; money is US dollars.
+
+    Parameters:
+        finish: of all jobs, sorted. ``wait``: to the first task's start.
+        missed: jobs that were done after their deadline, or after the target time.
+        hours: node-hours billed.
+        killed: busy nodes that the rule ended.
+        flaps: see :func:`flaps`.
+        largest: nodes at the highest.
+    """
+
+    finish: Sequence[float]
+    wait: Sequence[float]
+    missed: int
+    cost: float
+    hours: float
+    nodes: int
+    largest: int
+    killed: int
+    flaps: int
+    refused: int
+    interrupted: int
+    crashed: int
+
+    def finish_at(self, share: float) -> float:
+        """The time within which ``share`` of the jobs were done."""
+        return percentile(self.finish, share)
+
+    def wait_at(self, share: float) -> float:
+        """The time within which ``share`` of the jobs had begun."""
+        return percentile(self.wait, share)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The nearest rank of sorted values; 0 if there are none."""
+    return values[max(0, ceil(share * len(values)) - 1)] if values else 0.0
+
+
+def outcome(workload: Workload, trace: Trace, target: float) -> Outcome:
+    """Sums a run up; jobs without a deadline of their own have ``target`` seconds."""
+    world = workload.world
+    done = [(job, job.finished) for job in trace.jobs if job.finished is not None]
+    dues = [job.job.deadline if job.job.deadline is not None else job.job.at + target for job, _ in done]
+    lives = [(m.launched, m.ended if m.ended is not None else m.launched, m.market) for m in trace.machines]
+    return Outcome(
+        finish=sorted(finished - job.job.at for job, finished in done),
+        wait=sorted(job.started - job.job.at for job in trace.jobs if job.started is not None),
+        missed=len(trace.jobs) - len(done) + sum(f > due for (_, f), due in zip(done, dues, strict=True)),
+        cost=sum(world.cost(*life) for life in lives),
+        hours=sum(max(world.minimum, ended - launched) for launched, ended, _ in lives) / 3600,
+        nodes=len(lives),
+        largest=max((size for _, size, _ in trace.sizes), default=0),
+        killed=trace.killed,
+        flaps=flaps(trace),
+        refused=trace.refused,
+        interrupted=trace.interrupted,
+        crashed=trace.crashed,
+    )
+
+
+def flaps(trace: Trace) -> int:
+    """Changes of size that an opposite one within :data:`FLAP` seconds undid, the load being the same.
+
+    The load changed when a job came in between, or, before a scale-in, when nothing waits any more.
+    """
+    found = 0
+    times = [at for at, *_ in trace.changes]
+    for index, (at, nodes, arrived, waiting) in enumerate(trace.changes):
+        for _, others, came, _ in trace.changes[bisect_left(times, at - FLAP) : index]:
+            if (nodes > 0) != (others > 0) and came == arrived and (nodes > 0 or waiting):
+                found += 1
+                break
+    return found
