@@ -22,6 +22,7 @@ COMMANDS = {
     "history": ("minimoto.cli.history", "what happened to a job"),
     "setup": ("minimoto.cli.setup", "make a deployment in AWS"),
     "watchdog": ("minimoto.cli.watchdog", "size the fleet; --status shows it"),
+    "fleet": ("minimoto.cli.fleet", "why the fleet was as large as it was"),
     "simulate": ("minimoto.cli.simulate", "try rules for the fleet's size on simulated loads"),
     "service": ("minimoto.cli.service", "work on tasks (started by cron on the nodes)"),
     "cleanup": ("minimoto.cli.cleanup", "delete a deployment"),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from minimoto.config import Config
     from minimoto.errors import CloudError
     from minimoto.watchdog.patrol import Pass, Resize, Watchdog
+    from minimoto.watchdog.prometheus import Exporter
     from minimoto.wiring import Cloud
 
 WATCH_SECONDS = 2.0
@@ -150,8 +151,25 @@ def _loop(cloud: Cloud, every: float, as_json: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         # The pass under way is finished first, so that its lease is given back.
         signal.signal(number, lambda *_: stop.set())
-    _watchdog(cloud).loop(every, stop, lambda done: _tell(done, as_json))
+    exporter = _exporter(cloud.config)
+
+    def tell(done: Pass | CloudError | None) -> None:
+        _tell(done, as_json)
+        if exporter is not None and done is not None and not isinstance(done, Exception):
+            exporter.tell(done)
+
+    _watchdog(cloud).loop(every, stop, tell)
     return 0
+
+
+def _exporter(settings: Config) -> Exporter | None:
+    from minimoto.watchdog.prometheus import Exporter, address
+
+    if not settings.metrics:
+        return None
+    exporter = Exporter()
+    exporter.serve(*address(settings.metrics))
+    return exporter
 
 
 def _watchdog(cloud: Cloud) -> Watchdog:

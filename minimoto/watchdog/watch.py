@@ -12,6 +12,7 @@ from minimoto.core.fleet_view import GONE, Node, View
 from minimoto.core.job import JobState
 from minimoto.core.readable import counted, duration_text, printable
 from minimoto.watchdog.act import MEMORY
+from minimoto.watchdog.fleet_history import Moment, bars, moments
 from minimoto.watchdog.observe import Observation, observe
 from minimoto.watchdog.patrol import NEWEST
 from minimoto.watchdog.problems import Problems
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from minimoto.wiring import Cloud
 
+PAST, PAST_BARS = 3600.0, 60
+"""Seconds of the fleet's size that are drawn, and in how many bars."""
+PAST_EVERY = 30.0
+"""Seconds between two looks at them: they are more to read than anything else."""
 _COLOURS = {"busy": "green", "idle": "cyan", "booting": "yellow", "draining": "magenta", "suspect": "yellow"}
 
 
@@ -57,18 +62,31 @@ def watch(cloud: Cloud, every: float, stop: threading.Event) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    with Live(draw(look(cloud), cloud.config.name), console=Console(), screen=True, auto_refresh=False) as live:
+    past, read_at = last_hour(cloud), cloud.clock.monotonic()
+    first = draw(look(cloud), cloud.config.name, past)
+    with Live(first, console=Console(), screen=True, auto_refresh=False) as live:
         while not stop.wait(every):
-            live.update(draw(look(cloud), cloud.config.name), refresh=True)
+            if cloud.clock.monotonic() - read_at >= PAST_EVERY:
+                past, read_at = last_hour(cloud), cloud.clock.monotonic()
+            live.update(draw(look(cloud), cloud.config.name, past), refresh=True)
 
 
-def draw(picture: Picture, name: str) -> RenderableType:
-    """The picture as rich draws it."""
+def last_hour(cloud: Cloud) -> str:
+    """The fleet's size in the last hour, as bars; empty where nothing is kept or can be read."""
+    now = cloud.clock.now()
+    none: list[Moment] = []
+    found = Problems().attempt(lambda: moments(cloud, PAST), none)
+    return bars(found, now - PAST, now, PAST_BARS)
+
+
+def draw(picture: Picture, name: str, past: str = "") -> RenderableType:
+    """The picture as rich draws it; ``past`` is :func:`last_hour`'s."""
     from rich.console import Group
     from rich.text import Text
 
     lines = [Text.assemble((f"minimoto {name}", "bold"), f"   {_queue(picture.view)}   {_jobs(picture.seen)}")]
-    notes = [Text(f"last decision {_decision(picture)}")]
+    notes = [Text(f"last hour  {past}", "cyan")] if past.strip() else []
+    notes.append(Text(f"last decision {_decision(picture)}"))
     if picture.memory.scale_to is not None:
         notes.append(Text(f"size set by hand: {picture.memory.scale_to} (--scale_to=auto ends that)", "yellow"))
     if picture.memory.dead_letters:

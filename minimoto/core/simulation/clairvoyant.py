@@ -53,7 +53,10 @@ def clairvoyant(workload: Workload, target: float, seconds: float = 20.0) -> Bou
         ValueError: no fleet can do that.
     """
     fluid = _solved(workload, target, whole=False, seconds=seconds)
-    return fluid if fluid.found >= FLUID_COST else _solved(workload, target, whole=True, seconds=seconds)
+    if fluid.found >= FLUID_COST:
+        return fluid
+    whole = _solved(workload, target, whole=True, seconds=seconds)
+    return Bound(max(whole.least, fluid.least), whole.found)
 
 
 def _solved(workload: Workload, target: float, *, whole: bool, seconds: float) -> Bound:
