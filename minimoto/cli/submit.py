@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minimoto.core.new_job import DEFAULT_PIPELINE
+from minimoto.core.readable import duration_text
 from minimoto.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
     from minimoto.client.submit import Request, Submitted
     from minimoto.config import Config
+    from minimoto.core.quote import Offer
     from minimoto.ports import Transferred
     from minimoto.wiring import Cloud
 
@@ -34,6 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--strict", action="store_true", help="one photo that cannot be used fails the job")
     add("--wait", action="store_true", help="until it is done: exit 0 done, 1 failed, 3 deadline passed, 130 Ctrl-C")
     add("--out", type=Path, metavar="DIR", help="with --wait: fetch the result to this folder, print where it is")
+    add("--quote", nargs="?", const=3, type=int, metavar="PHOTOS",
+        help="send nothing: try some photos here (default: 3; 0: none) and say what it will take and cost")  # fmt: skip
+    add("--budget", type=float, metavar="DOLLARS", help="with --quote: how fast that can be had")
     add("--json", action="store_true", help="one JSON document on stdout, and nothing else there")
 
 
@@ -48,6 +54,9 @@ def run(args: argparse.Namespace) -> int:
         settings = config.load(args.config, owner=args.owner)
         cloud = Cloud(settings)
         request = _request(args, owner(settings), cloud.clock.now(), settings)
+        if args.quote is not None:
+            _quote(args, request, cloud, answer)
+            return 0
         submitted = _submit(request, cloud, answer)
         if submitted is None:
             return 130
@@ -79,6 +88,10 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("name both buckets, INBUCKET and OUTBUCKET, or none")
     if args.out is not None and not args.wait:
         raise UsageError("--out goes with --wait; later, use: minimoto fetch JOB --out DIR")
+    if args.quote is not None and args.quote < 0:
+        raise UsageError(f"--quote {args.quote}: a number of photos, not less than 0")
+    if args.budget is not None and (args.quote is None or not args.budget > 0):
+        raise UsageError("--budget goes with --quote, and is more than 0")
     if args.order == "given" and args.list is None:
         raise UsageError("--order given needs --list FILE")
     if args.list is not None and args.order not in (None, "given"):
@@ -105,6 +118,50 @@ def _request(args: argparse.Namespace, owner: str, now: float, settings: Config)
         listed=() if args.list is None else _lines(args.list),
         source="stdin" if args.list == "-" else args.list or "",
     )
+
+
+def _quote(args: argparse.Namespace, request: Request, cloud: Cloud, answer: dict[str, Any]) -> None:
+    from minimoto import console
+    from minimoto.client import quote
+    from minimoto.client.submit import prepare
+    from minimoto.core import quote as offered
+
+    prepared = prepare(request, cloud)
+    works = quote.works(prepared, cloud, args.quote, console.note)
+    prices = quote.prices(cloud)
+    found = offered.offers(works, prices, cloud.config.max_nodes)
+    target = cloud.config.target_seconds
+    ways: dict[str, offered.Offer | None] = {
+        "as fast as it can be": offered.fastest(found),
+        f"within {duration_text(target)}": offered.within(found, target),
+    }
+    if request.deadline is not None:
+        ways["by the deadline"] = offered.within(found, request.deadline - cloud.clock.now())
+    if args.budget is not None:
+        ways[f"for ${args.budget:.2f}"] = offered.for_budget(found, args.budget)
+    ways["on one node"] = found[0]
+    count = len(prepared.photos)
+    answer["photos"] = count
+    answer["stages"] = [asdict(work) for work in works]
+    answer["quote"] = {way: None if offer is None else asdict(offer) for way, offer in ways.items()}
+    if args.json:
+        return
+    for work in works:
+        told = "tried here" if work.measured else "known beforehand"
+        print(f"{work.step}: {work.tasks} x {work.seconds:.1f} s ({told})")
+    print()
+    console.table(
+        ["", "nodes", "done within", "cost", "a photo"],
+        [[way, *_offered(offer, count)] for way, offer in ways.items()],
+    )
+    print("\nAn estimate: nothing was sent.")
+
+
+def _offered(offer: Offer | None, photos: int) -> list[str]:
+    if offer is None:
+        return ["-", "cannot be", "-", "-"]
+    money = ["unknown", "unknown"] if offer.cost is None else [f"${offer.cost:.2f}", f"${offer.cost / photos:.4f}"]
+    return [str(offer.nodes), duration_text(offer.seconds), *money]
 
 
 def _lines(source: str) -> list[str]:

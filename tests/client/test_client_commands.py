@@ -54,6 +54,8 @@ def test_the_buckets_may_be_named_as_the_assignment_has_it(run: Run, cloud: Clou
         (["PHOTOS", "--order", "exif", "--list", "x"], 2, "--list says the order itself"),
         (["PHOTOS", "--list", "nowhere.txt"], 2, "nowhere.txt: cannot be read"),
         (["PHOTOS", "--out", "x"], 2, "--out goes with --wait"),
+        (["PHOTOS", "--quote", "-1"], 2, "--quote -1"),
+        (["PHOTOS", "--budget", "2"], 2, "--budget goes with --quote"),
         (["PHOTOS", "--config", "nowhere.ini"], 2, "nowhere.ini"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -71,6 +73,23 @@ def test_what_cannot_be_sent_is_one_line_on_stderr(
     assert says in line
     assert cloud.jobs.recent() == []
     assert says in (Path(environ["HOME"]) / "minimoto.log").read_text()
+
+
+def test_a_quote_sends_nothing(call: Run, cloud: Cloud, folder: MakeFolder) -> None:
+    photos = str(folder(4))
+    done = call(
+        "submit", photos, "--quote", "0", "--deadline", "2h", "--budget", "1", "--pipeline", "style:ink | video"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "style: 1 x 12.0 s (known beforehand)" in done.stdout
+    assert "video: 1 x 9.6 s (known beforehand)" in done.stdout
+    for way in ("as fast as it can be", "within 5 min", "by the deadline", "for $1.00", "on one node"):
+        assert f"\n{way} " in done.stdout
+    assert done.stdout.endswith("An estimate: nothing was sent.\n")
+    document = json.loads(call("submit", photos, "--quote", "0", "--json").stdout)
+    assert (document["photos"], document["quote"]["on one node"]["nodes"]) == (4, 1)
+    assert cloud.jobs.recent() == []
+    assert cloud.queue.counts().visible == 0
 
 
 def test_waiting_ends_with_the_film_in_your_folder(run: Run, cloud: Cloud, folder: MakeFolder, tmp_path: Path) -> None:
