@@ -86,6 +86,10 @@ class Config:
 
     policy: str = _s("FLEET", "policy", "target", "target or classic")
     min_nodes: int = _s("FLEET", "min_nodes", 1, "service machines at least")
+    warm: tuple[str, ...] = _s(
+        "FLEET", "warm", (), "more of them by hours of the day, comma-separated, such as mon-fri 8:00-18:00 3"
+    )
+    time_zone: str = _s("FLEET", "time_zone", "UTC", "whose hours those are, such as Europe/Berlin")
     max_nodes: int = _s("FLEET", "max_nodes", 8, "service machines at most")
     target_seconds: float = _s("FLEET", "target_seconds", 300.0, "time within which a backlog shall be finished")
     boot_seconds: float = _s("FLEET", "boot_seconds", 120.0, "how long a node takes to its first task, until learnt")

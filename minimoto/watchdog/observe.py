@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from statistics import fmean
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from minimoto.config import Config
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import GONE, JobView, Node, View
 from minimoto.core.node import NodeReport, NodeState
+from minimoto.core.warm import least, parse
+from minimoto.errors import ConfigError
 from minimoto.steps import STEPS
 from minimoto.watchdog.problems import Problems
 
@@ -37,14 +41,19 @@ class Observation:
         return self.view.nodes is None and self.view.visible is None and self.jobs is None
 
 
-def limits_of(config: Config) -> Limits:
+def limits_of(config: Config, now: float | None = None) -> Limits:
     """The fleet's limits from the settings.
 
+    Parameters:
+        now: seconds since the epoch, at which ``warm`` may ask for more nodes than ``min_nodes``.
+
     Raises:
-        ConfigError: they contradict each other.
+        ConfigError: they contradict each other, or hours or their zone are none.
     """
+    warm = [parse(entry) for entry in config.warm]
+    kept = 0 if now is None else min(config.max_nodes, least(warm, now, _zone(config.time_zone)))
     return Limits(
-        min_nodes=config.min_nodes,
+        min_nodes=max(config.min_nodes, kept),
         max_nodes=config.max_nodes,
         target_seconds=config.target_seconds,
         boot_seconds=config.boot_seconds,
@@ -56,6 +65,16 @@ def limits_of(config: Config) -> Limits:
         thrifty=config.thrifty,
         instance_type=config.service_type,
     )
+
+
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        # Known everywhere, even where no table of time zones is installed.
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ConfigError(f"[FLEET] time_zone is {name!r}: a zone such as Europe/Berlin is expected") from None
 
 
 def observe(cloud: Cloud, problems: Problems, price: float | None = None) -> Observation:

@@ -95,7 +95,7 @@ class Watchdog:
             CloudError: the ledger does not answer, or nothing at all can be seen: nothing was done.
             ConfigError: the settings contradict each other.
         """
-        limits = limits_of(self.cloud.config)
+        limits = limits_of(self.cloud.config, self.cloud.clock.now())
         choose(self.cloud.config.policy, limits)
         lease = max(LEAST_LEASE, 2 * self.cloud.config.watchdog_every)
         began = self.cloud.clock.monotonic()

@@ -184,6 +184,15 @@ def test_classic_by_name(make_fleet: Callable[..., Fleet]) -> None:
         make_fleet(policy="?").run()
 
 
+def test_nodes_are_kept_warm_by_the_hours_of_the_day(make_fleet: Callable[..., Fleet]) -> None:
+    fleet = make_fleet(min_nodes=0, warm=("8:00-18:00 9",), max_nodes=3)
+    fleet.clock.advance((7 * 3600 - fleet.now) % 86_400)
+    assert fleet.run().decision.launches == 0
+    assert fleet.run(after=3600).decision.launches == 3
+    with pytest.raises(ConfigError, match="time_zone is 'Mars'"):
+        make_fleet(warm=("8:00-18:00 1",), time_zone="Mars").run()
+
+
 def test_the_budget_is_counted_and_kept(make_fleet: Callable[..., Fleet]) -> None:
     fleet = make_fleet(budget_per_day=2.0, watchdog_every=60.0)
     fleet.price = 1.0
