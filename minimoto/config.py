@@ -95,6 +95,7 @@ class Config:
     boot_seconds: float = _s("FLEET", "boot_seconds", 120.0, "how long a node takes to its first task, until learnt")
     cooldown: float = _s("FLEET", "cooldown", 30.0, "idle time before a node is scaled in")
     thrifty: bool = _s("FLEET", "thrifty", False, "on: no node is started before it must be, so that jobs share a boot")
+    keep_failed: bool = _s("FLEET", "keep_failed", False, "on: a node that took itself out stays to be looked at")
     strike_seconds: float = _s("FLEET", "strike_seconds", 60.0, "silence of a node that makes one of its two strikes")
     market: str = _s("FLEET", "market", "spot", "spot (on-demand where spot cannot be had) or on-demand")
     more_types: tuple[str, ...] = _s("FLEET", "more_types", (), "other instance types to fall back to")

@@ -38,6 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="pass after pass, each so many seconds after the last began (default: watchdog_every)",
     )
     parser.add_argument("--since", metavar="TIME", help="with --explain: every decision of the last 30m, 1h, 2d, ...")
+    parser.add_argument("--keep-failed", action="store_true", default=None,
+        help="nodes that took themselves out are replaced, but stay to be looked at")  # fmt: skip
     parser.add_argument("--policy", help="target or classic, instead of configure.ini's")
     parser.add_argument("--json", action="store_true", help="JSON on stdout")
 
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--since belongs to --explain")
     if args.loop is not None and args.loop < 0:
         raise UsageError(f"--loop {args.loop:g}: seconds, not less than 0")
-    settings = config.load(args.config, policy=args.policy)
+    settings = config.load(args.config, policy=args.policy, keep_failed=args.keep_failed)
     choose(settings.policy, limits_of(settings))
     cloud = Cloud(settings)
     if args.status:

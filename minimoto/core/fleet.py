@@ -109,13 +109,15 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
     inputs = notable(view)
     if view.nodes is None:
         return Decision((), "the machines could not be listed: nothing is started or ended on a guess", "hold", inputs)
-    dead = policy.dead(view)
-    ends = (*_dead(view, dead), *_drained(view, dead))
+    kept = _kept(view, policy.limits)
+    dead = {id: why for id, why in policy.dead(view).items() if id not in kept}
+    ends = (*_dead(view, dead), *(end for end in _drained(view, dead) if end.node not in kept))
     ended = {end.node for end in ends}
     staying = replace(view, nodes=tuple(node for node in view.nodes if node.id not in ended))
     shut = budget_is_short(staying, policy.limits)
-    wish = _shut_down(staying, policy.limits) if shut else policy.wish(staying, dead, now)
-    drains = _drains(staying, wish, policy.limits, now)
+    able = replace(staying, nodes=tuple(node for node in staying.nodes or () if node.id not in kept))
+    wish = _shut_down(able, policy.limits) if shut else policy.wish(able, dead, now)
+    drains = [drain for drain in _drains(staying, wish, policy.limits, now) if drain.node not in kept]
     granted, limited = grant(staying, policy.limits, wish.launch, now)
     reason = "; ".join([*(f"{end.node} {end.reason}" for end in ends), wish.reason, *([limited] if limited else [])])
     launch = (Launch(granted, wish.reason, view.token),) if granted else ()
@@ -143,6 +145,11 @@ def notable(view: View) -> dict[str, object]:
         "reports_known": None if view.reports_known else False,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _kept(view: View, limits: Limits) -> frozenset[str]:
+    """Nodes that took themselves out and stay for a person to look at; they are no capacity, but cost and count."""
+    return frozenset(node.id for node in view.nodes or () if limits.keep_failed and node.fenced and node.up)
 
 
 def _dead(view: View, dead: Mapping[str, str]) -> Sequence[Terminate]:

@@ -15,6 +15,7 @@ class Limits:
 
     Parameters:
         thrifty: no node is started before it has to be, and several jobs share its boot.
+        keep_failed: a node that took itself out is replaced, but stays for a person to look at.
 
     Raises:
         ConfigError: the bounds contradict each other, or a duration is not positive.
@@ -31,6 +32,7 @@ class Limits:
     budget_per_day: float = 0.0
     instance_type: str = ""
     thrifty: bool = False
+    keep_failed: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_nodes <= self.max_nodes:

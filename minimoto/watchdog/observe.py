@@ -63,6 +63,7 @@ def limits_of(config: Config, now: float | None = None) -> Limits:
         pass_seconds=config.watchdog_every,
         budget_per_day=config.budget_per_day,
         thrifty=config.thrifty,
+        keep_failed=config.keep_failed,
         instance_type=config.service_type,
     )
 

@@ -191,6 +191,19 @@ def test_scale_to_zero_and_back() -> None:
     assert did(queue(idle(), in_flight=1), limits=none) == ([], "steady")
 
 
+@pytest.mark.parametrize("name", ["target", "classic"])
+def test_a_node_that_took_itself_out_is_replaced_and_may_be_kept_for_a_look(name: str) -> None:
+    keep = replace(LIMITS, keep_failed=True)
+    failed = idle("x", fenced=True)
+    assert did(queue(failed), name)[0] == ["end x", "launch 1"]
+    assert did(queue(failed), name, keep)[0] == ["launch 1"]
+    assert did(queue(failed, idle("a")), name, keep)[0] == []
+    gone = idle("x", fenced=True, strikes=2, symptom="is stopped", state="stopped")
+    assert "end x" in did(queue(gone, idle("a")), "target", keep)[0]
+    full = [busy(f"b{n}") for n in range(7)]
+    assert did(queue(failed, *full, visible=999, in_flight=7), "target", keep) == ([], "limit")
+
+
 BUDGET = replace(LIMITS, budget_per_day=10.0, pass_seconds=60)
 MONEY = {"price_per_hour": 1.0, "seconds_per_task": 30.0}
 
