@@ -70,7 +70,8 @@ class Dispatcher:
 
     def _act(self, job: Job, action: Action) -> Job:
         if isinstance(action, Enqueue):
-            self.queue.send([message.encode(TaskKey(action.job, action.stage, task)) for task in action.tasks])
+            bodies = [message.encode(TaskKey(action.job, action.stage, task)) for task in action.tasks]
+            self.queue.send(bodies, owner=job.owner)
             return self.apply(job, Enqueued(action.stage))
         if isinstance(action, RemoveWork):
             self.store.remove(job.inputs / "work/")

@@ -53,8 +53,12 @@ class QueueCounts:
 class Queue(Protocol):
     """At-least-once delivery with a visibility timeout."""
 
-    def send(self, bodies: Sequence[str], delay: float = 0.0) -> None:
-        """Sends messages in batches of ten; raises unless every one was taken."""
+    def send(self, bodies: Sequence[str], delay: float = 0.0, owner: str = "") -> None:
+        """Sends messages in batches of ten; raises unless every one was taken.
+
+        Parameters:
+            owner: whose they are: of several owners, those with less in flight are served first.
+        """
 
     def receive(self, limit: int = 1, wait: float = 0.0, visibility: float | None = None) -> list[Message]:
         """Up to ``limit`` (1..10) messages, waiting up to ``wait`` (0..20 s) for the first."""

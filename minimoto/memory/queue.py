@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ class _Held:
     received: int = 0
     receipt: str = ""
     reason: str = ""
+    owner: str = ""
 
 
 class MemoryQueue:
@@ -37,12 +39,12 @@ class MemoryQueue:
         self._live: dict[str, _Held] = {}
         self._dead: dict[str, _Held] = {}
 
-    def send(self, bodies: Sequence[str], delay: float = 0.0) -> None:
+    def send(self, bodies: Sequence[str], delay: float = 0.0, owner: str = "") -> None:
         for body in bodies:
             check_body(body)
         with self._lock:
             for body in bodies:
-                self._add(self._live, body, max(0, math.ceil(delay)))
+                self._add(self._live, body, max(0, math.ceil(delay))).owner = owner
 
     def receive(self, limit: int = 1, wait: float = 0.0, visibility: float | None = None) -> list[Message]:
         hidden = self._config.lease if visibility is None else visibility
@@ -97,8 +99,14 @@ class MemoryQueue:
 
     def _receive(self, queue: dict[str, _Held], limit: int, hidden: float) -> list[_Held]:
         now = self._clock.now()
-        found = [held for held in queue.values() if held.hidden_until <= now][:limit]
-        for held in found:
+        flight = Counter(held.owner for held in queue.values() if held.received and held.hidden_until > now)
+        waiting = [held for held in queue.values() if held.hidden_until <= now]
+        found: list[_Held] = []
+        while waiting and len(found) < limit:
+            held = min(waiting, key=lambda each: flight[each.owner])
+            waiting.remove(held)
+            found.append(held)
+            flight[held.owner] += 1
             held.received += 1
             held.receipt = f"{held.id}:{held.received}"
             held.hidden_until = now + max(0, math.ceil(hidden))

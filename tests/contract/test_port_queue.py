@@ -54,6 +54,22 @@ def numbers(ports: Any) -> tuple[int, int, int]:
     return counts.visible, counts.in_flight, counts.delayed
 
 
+def test_messages_of_several_owners_all_come(ports: Any, eventually: Any) -> None:
+    for owner in ("ann", "bo@host", "", "é 雪" * 100):
+        ports.queue.send(["one", "two"], owner=owner)
+    assert len(drain(ports, 8)) == 8
+
+
+def test_an_owner_with_much_in_flight_lets_others_go_first(ports: Any, kind: str) -> None:
+    if kind != "memory":
+        pytest.skip("SQS promises no order, and the embedded one keeps none of owners")
+    ports.queue.send([f"giant {number}" for number in range(50)], owner="giant")
+    first = ports.queue.receive(4)
+    ports.queue.send(["small"], owner="ann")
+    assert [message.body for message in ports.queue.receive(2)] == ["small", "giant 4"]
+    assert [message.body for message in first] == [f"giant {number}" for number in range(4)]
+
+
 def test_counts(ports: Any, eventually: Any) -> None:
     ports.queue.send(["a", "b", "c"])
     ports.queue.send(["later"], delay=600)
