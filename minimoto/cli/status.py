@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from minimoto.client.report import Cost
     from minimoto.core.job import Job
     from minimoto.core.progress import JobProgress
     from minimoto.wiring import Cloud
@@ -23,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from minimoto import config, console
     from minimoto.cli.waiting import tell_skipped, wait_and_fetch
     from minimoto.client.find import find_job
-    from minimoto.client.report import job_document, skipped
+    from minimoto.client.report import cost, job_document, skipped
     from minimoto.client.watch import look
     from minimoto.wiring import Cloud
 
@@ -32,15 +33,16 @@ def run(args: argparse.Namespace) -> int:
         job = find_job(cloud.jobs, args.job)
         if args.wait:
             return wait_and_fetch(cloud, job, answer, quiet=args.json)
-        progress, left_out = look(cloud, job), skipped(cloud, job)
+        progress, left_out, paid = look(cloud, job), skipped(cloud, job), cost(cloud, job)
         answer.update(job_document(job, progress, left_out))
+        answer |= {"node_seconds": round(paid.seconds, 1), "cost": paid.dollars}
         if not args.json:
-            _tell(cloud, job, progress)
+            _tell(cloud, job, progress, paid)
             tell_skipped(left_out)
     return 0
 
 
-def _tell(cloud: Cloud, job: Job, progress: JobProgress) -> None:
+def _tell(cloud: Cloud, job: Job, progress: JobProgress, paid: Cost) -> None:
     from minimoto import console
     from minimoto.client.submit import output
     from minimoto.client.watch import remaining_text
@@ -53,6 +55,8 @@ def _tell(cloud: Cloud, job: Job, progress: JobProgress) -> None:
         lines.append(("deadline", remaining_text(job.deadline, cloud.clock.now())))
     if job.error:
         lines.append(("reason", job.error))
+    if paid.seconds:
+        lines.append(("cost", paid.text(job.photos)))
     lines.append(("output", str(output(job))))
     width = max(len(name) for name, _ in lines)
     for name, text in lines:

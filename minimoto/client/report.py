@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minimoto.client.submit import output
 from minimoto.core.job import Entry, Job, Location
 from minimoto.core.progress import JobProgress
+from minimoto.core.readable import duration_text
 from minimoto.core.task import Skipped, TaskState
 
 if TYPE_CHECKING:
@@ -34,6 +36,37 @@ def results(cloud: Cloud, job: Job) -> tuple[Location, ...]:
     tasks = cloud.jobs.tasks(job.id, len(job.stages) - 1)
     names = sorted({name for task in tasks if task.state is TaskState.DONE for name in task.result.outputs})
     return tuple(job.outputs / name for name in names)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a job's finished tasks took.
+
+    Parameters:
+        seconds: of a node, slots side by side counted once.
+        dollars: for these; ``None`` where the price of a node is unknown.
+    """
+
+    seconds: float
+    dollars: float | None
+
+    def text(self, photos: int) -> str:
+        """For a person, a photo's share included."""
+        time = f"{duration_text(self.seconds)} of a node"
+        if not self.dollars:
+            # Unknown, or the embedded AWS, which costs nothing.
+            return time
+        return f"about ${self.dollars:.2f}, ${self.dollars / max(1, photos):.4f} a photo: {time}"
+
+
+def cost(cloud: Cloud, job: Job) -> Cost:
+    """What the work on a job cost so far: the time of its finished tasks, without boots, idle nodes and lost tries."""
+    from minimoto.wiring import price_per_hour
+
+    tasks = [task for index, s in enumerate(job.stages) if s.tasks for task in cloud.jobs.tasks(job.id, index)]
+    seconds = sum(task.seconds for task in tasks if task.state is TaskState.DONE) / max(1, cloud.config.slots)
+    price = price_per_hour(cloud.config)
+    return Cost(seconds, None if price is None else seconds / 3600 * price)
 
 
 def job_document(job: Job, progress: JobProgress | None = None, left_out: tuple[Skipped, ...] = ()) -> dict[str, Any]:
