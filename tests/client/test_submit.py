@@ -269,12 +269,12 @@ def test_a_run_that_died_just_before_it_could_tell_is_repaired_by_the_next(
     whole = getattr(port, name)
     calls = 2 if boundary == "after the messages" else 1
 
-    def die(*args: object) -> object:
+    def die(*args: object, **more: object) -> object:
         nonlocal calls
         calls -= 1
         if not calls:
             raise SystemExit(9)
-        return whole(*args)
+        return whole(*args, **more)
 
     setattr(port, name, die)
     with pytest.raises(SystemExit):
