@@ -7,7 +7,10 @@ FILE.csv: columns at, tasks, seconds, and owner and deadline if you like; times 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,7 +181,8 @@ def _bound(args: argparse.Namespace, workload: Workload, limits: Limits, answer:
     from minimoto.errors import ConfigError, InvalidInput
 
     try:
-        bound = clairvoyant(workload, limits.target_seconds)
+        with quiet():
+            bound = clairvoyant(workload, limits.target_seconds)
     except ImportError:
         raise ConfigError("--bound needs scipy: pip install 'minimoto[simulate]'") from None
     except ValueError as error:
@@ -186,6 +190,20 @@ def _bound(args: argparse.Namespace, workload: Workload, limits: Limits, answer:
     answer["clairvoyant"] = {"least": bound.least}
     if not args.json:
         print(f"\nwhoever knew all beforehand would pay ${bound.least:.2f} at least")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps from stdout what is written there by the solver itself, which prints about its heuristics unasked."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _row(name: str, told: Outcome) -> list[str]:
