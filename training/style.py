@@ -3,7 +3,8 @@
     python -m training.style --photos PHOTOS --styles STYLES --styles minimoto/engines/styles:6 \\
         --vgg VGG16.safetensors --out RUN --seconds 7200
 
-The losses are those of ``training/style_losses.py``; Gram matrices of styles are kept after their first use. Seconds
+The losses are those of ``training/style_losses.py``; on a CPU without bfloat16 they, and their gradients, are computed
+by the compiled kernels (``training/style_judge.py``). Gram matrices of styles are kept after their first use. Seconds
 are the processor's, so that a run may be held, or share its cores, without losing any of them.
 
 ``RUN`` receives ``log.tsv``, ``data.tsv`` (what was trained on, what was kept back), ``checkpoint.pt`` (training goes
@@ -25,14 +26,14 @@ from torch import Tensor, nn
 
 from minimoto.engines.runtime_device import choose_device
 from minimoto.engines.style_net import STYLE_SIZE, StyleNetwork, mirrored
+from minimoto.engines.winograd import kernels
 from training.muon import Muon
 from training.style_data import PHOTO_SIZE, Photos, Styles, listing, read
+from training.style_judge import CompiledJudge
 from training.style_losses import Perception
 from training.style_steps import painted
 
-PIXEL_GAIN = 4
-"""That brings pixels, whose deviation is about a quarter, to a deviation of one."""
-LARGER_FROM = 0.7
+LARGER_FROM = 0.85
 """Of the time, after which crops are larger: what is learnt from small ones must hold for whole photos."""
 
 
@@ -55,7 +56,7 @@ class Training:
     @classmethod
     def resumed(cls, options: argparse.Namespace, device: torch.device) -> Training:
         """From the checkpoint of the folder, or from the start."""
-        network, mean = begun(options.begin).to(device), begun(options.begin).to(device)
+        network, mean = (begun(options.begin).to(device, memory_format=torch.channels_last) for _ in range(2))
         training = cls(network, mean.requires_grad_(False), optimisers(network, options))
         checkpoint = options.out / "checkpoint.pt"
         if checkpoint.exists():
@@ -113,7 +114,7 @@ def schedule(done: float) -> float:
     return float(rise * (0.5 + 0.5 * np.cos(np.pi * min(1.0, done))) + 1e-3)
 
 
-def pictures(options: argparse.Namespace, perception: Perception) -> tuple[Photos, Styles]:
+def pictures(options: argparse.Namespace, eye: Perception | CompiledJudge) -> tuple[Photos, Styles]:
     """The photos and styles to train on; writes which they are, and which are kept back, to ``data.tsv``."""
     photos, photos_back = listing(options.photos)
     styles: dict[Path, int] = {}
@@ -128,7 +129,7 @@ def pictures(options: argparse.Namespace, perception: Perception) -> tuple[Photo
     (options.out / "data.tsv").write_text("".join(rows))
     return (
         Photos([read(path, PHOTO_SIZE) for path in photos]),
-        Styles([read(path, STYLE_SIZE) for path in styles], list(styles.values()), perception, options.style_crops),
+        Styles([read(path, STYLE_SIZE) for path in styles], list(styles.values()), eye.grams, options.style_crops),
     )
 
 
@@ -139,8 +140,10 @@ def train(options: argparse.Namespace) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = device.type == "cuda" or choose_device("cpu").precision == "bf16"
     perception = Perception(options.vgg, device, torch.bfloat16 if half else torch.float32)
+    compiled = None if half else kernels(options.threads)
+    eye = CompiledJudge(options.vgg, compiled) if compiled else perception
     options.out.mkdir(parents=True, exist_ok=True)
-    photos, styles = pictures(options, perception)
+    photos, styles = pictures(options, eye)
     training = Training.resumed(options, device)
     choice = random.Random(options.seed + training.step)
     begun_at, saved = time.process_time() - training.seconds, time.monotonic()
@@ -149,11 +152,11 @@ def train(options: argparse.Namespace) -> None:
         done = training.seconds / options.seconds
         size = options.size if done < LARGER_FROM else options.size * 3 // 2
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            loss, figures = painted(training.network, perception, photos, styles, options, size, choice)
+            loss, figures = painted(training.network, eye.judge, photos, styles, options, size, choice)
         training.update(loss, schedule(done))
         seen += figures
         training.seconds = time.process_time() - begun_at
-        if training.step % 100 == 0:
+        if training.step % 25 == 0:
             note(options.out, training, schedule(done) * options.rate, seen)
         if time.monotonic() - saved > 180:
             training.save(options.out)
@@ -180,9 +183,9 @@ def begun(weights: Path | None) -> StyleNetwork:
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     with torch.no_grad():
-        for first in (network.encoder.near[1], network.style_encoder.stages[0][1]):
-            first.weight.mul_(PIXEL_GAIN)
         network.decoder.out.weight.mul_(0.3)
+        for grain in (network.trunk.far_grain, network.trunk.near_grain):
+            grain.weight.mul_(0.3)
     if weights:
         own = network.state_dict()
         fitting = {n: t.float() for n, t in load_file(weights).items() if n in own and own[n].shape == t.shape}
@@ -206,16 +209,17 @@ def options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--seconds", type=float, default=7200.0, help="processor time to train, with the runs before")
     parser.add_argument("--again", action="store_true", help="start the schedule anew from the checkpoint's weights")
-    parser.add_argument("--size", type=int, default=128, help="pixels a side of a crop, half as many more near the end")
-    parser.add_argument("--style-crops", type=int, default=4, help="crops of each style picture")
-    parser.add_argument("--batch", type=int, default=8, help="crops of photos a step")
+    parser.add_argument("--size", type=int, default=144, help="pixels a side of a crop, half as many more near the end")
+    parser.add_argument("--style-crops", type=int, default=2, help="crops of each style picture")
+    parser.add_argument("--batch", type=int, default=4, help="crops of photos a step")
     parser.add_argument("--styles-a-step", type=int, default=4)
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate of Adam")
-    parser.add_argument("--muon", type=float, default=0.0, help="highest learning rate of Muon; 0: Adam does all")
+    parser.add_argument("--muon", type=float, default=0.007, help="highest learning rate of Muon; 0: Adam does all")
     parser.add_argument("--begin", type=Path, help="weights to begin with, as far as they fit")
-    parser.add_argument("--style", type=float, default=6.0, help="weight of the style loss")
+    parser.add_argument("--style", type=float, default=2.5, help="weight of the style loss's logarithm")
     parser.add_argument("--layout", type=float, default=10.0, help="weight of keeping where colours are")
     parser.add_argument("--variation", type=float, default=0.5, help="weight of the total variation")
+    parser.add_argument("--lattice", type=float, default=2000.0, help="weight of patterns that repeat every 8 pixels")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()

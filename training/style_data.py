@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from minimoto.engines.style_net import STYLE_SIZE
-from training.style_losses import Perception, gram
 
 KEPT_BACK = 17
 """Every 17th style and every 17th photo is never trained on."""
@@ -38,7 +38,7 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
 
 @dataclass
 class Photos:
-    """Crops of photos, anywhere in them and at any scale between their own pixels and all of their shorter side."""
+    """Crops of photos, anywhere in them, from a little enlarged to all of their shorter side."""
 
     pictures: list[Tensor]
 
@@ -49,7 +49,7 @@ class Photos:
     def _crop(self, size: int, choice: random.Random) -> Tensor:
         picture = choice.choice(self.pictures)
         shorter = min(picture.shape[1:])
-        side = choice.randint(min(size, shorter), shorter)
+        side = choice.randint(min(size * 3 // 4, shorter), shorter)
         top, left = choice.randint(0, picture.shape[1] - side), choice.randint(0, picture.shape[2] - side)
         part = picture[None, :, top : top + side, left : left + side].float() / 255
         part = functional.interpolate(part, (size, size), mode="bilinear", antialias=True)[0]
@@ -62,12 +62,13 @@ class Styles:
 
     Parameters:
         pictures, times: ``(3, H, W)`` uint8 each, and how often it is shown against the others.
+        grams: Gram matrices of a picture ``(3, H, W)``, by layer.
         kinds: crops of each.
     """
 
     pictures: list[Tensor]
     times: list[int]
-    perception: Perception
+    grams: Callable[[Tensor], dict[str, Tensor]]
     kinds: int
     kept: dict[tuple[int, int], dict[str, Tensor]] = field(default_factory=dict)
 
@@ -78,9 +79,7 @@ class Styles:
         crops = [self._crop(*key) for key in keys]
         for key, crop in zip(keys, crops, strict=True):
             if key not in self.kept:
-                with torch.no_grad():
-                    found = self.perception(crop[None].to(self.perception.device))
-                self.kept[key] = {name: gram(features)[0].bfloat16().cpu() for name, features in found.items()}
+                self.kept[key] = {name: found.bfloat16() for name, found in self.grams(crop).items()}
         names = self.kept[keys[0]]
         return torch.stack(crops), {n: torch.stack([self.kept[key][n].float() for key in keys]) for n in names}
 

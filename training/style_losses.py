@@ -20,7 +20,12 @@ from minimoto.engines.vgg import LEVELS, MEAN, load_vgg
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 """Whose Gram matrices are the style."""
 CONTENT = "relu3_3"
+PALE = 0.01
+"""Added to a style loss before its logarithm is taken, which would be too steep at nothing."""
+OTHERS = 0.7
+"""How much of what brings a picture nearer to the other styles of a step is taken off again."""
 Features = dict[str, Tensor]
+Judged = tuple[Tensor, Tensor, Tensor]
 
 
 class Perception:
@@ -57,6 +62,35 @@ class Perception:
                 found[name] = x
         return found
 
+    def grams(self, picture: Tensor) -> dict[str, Tensor]:
+        """Those of ``(3, H, W)``, by layer: ``(C, C)``."""
+        with torch.no_grad():
+            found = self(picture[None].to(self.device))
+        return {name: gram(features)[0].cpu() for name, features in found.items()}
+
+    def judge(self, pictures: Tensor, photos: Tensor, grams: dict[str, Tensor], weight: float) -> Judged:
+        """Style and content loss ``(N,)`` and the gradient ``(N, 3, H, W)`` of what training descends.
+
+        That is, as a mean over pictures, the content loss and ``weight`` times the logarithm of the style loss, less
+        :data:`OTHERS` of that of the mean distance to the other pictures' styles. The logarithm keeps pale styles,
+        which anything painted is far from, from ruling the step. Without the others, the network first learns the one
+        texture that is nearest to all styles, and then little else.
+        """
+        with torch.no_grad():
+            content = self(photos)[CONTENT]
+        asked = pictures.detach().requires_grad_(True)
+        with torch.enable_grad():
+            found = self(asked)
+            own = {name: gram(features) for name, features in found.items()}
+            pairs = torch.stack([style_distances({n: g[i] for n, g in own.items()}, grams) for i in range(len(asked))])
+            style = pairs.diagonal()
+            others = (pairs.sum(1) - style) / max(1, len(asked) - 1)
+            kept = content_loss(found[CONTENT], content)
+            aim = (style + PALE).log() - OTHERS * (others + PALE).log()
+            (weight * aim + kept).mean().backward()  # type: ignore[no-untyped-call]
+        assert asked.grad is not None
+        return style.detach(), kept.detach(), asked.grad
+
 
 def gram(features: Tensor) -> Tensor:
     """``(N, C, h, w)`` to ``(N, C, C)``, float32: mean products of channels."""
@@ -79,16 +113,51 @@ def recolour(photo: Tensor, style: Tensor) -> Tensor:
     return (change @ (photo.flatten(2) - mean) + style_mean).view_as(photo).clamp(0, 1)
 
 
+def palette(style: Tensor) -> tuple[Tensor, Tensor]:
+    """The square root of the covariance of a style's RGB beside its mean, ``(N, 3, 4)``, and the inverse of the root.
+
+    As in use (:func:`minimoto.engines.style_colour.palette`).
+    """
+    mean, covariance = statistics(style)
+    covariance = covariance + 1e-4 * torch.eye(3, device=style.device)
+    return torch.cat([_root(covariance, 0.5), mean], 2), _root(covariance, -0.5)
+
+
+def plain(picture: Tensor, colours: tuple[Tensor, Tensor]) -> Tensor:
+    """``picture``, which has the colours of a style, without them: mean 0 and deviation 1, none like the other."""
+    (forth, back) = colours
+    return (back @ (picture.flatten(2) - forth[:, :, 3:])).view_as(picture)
+
+
 def style_loss(found: Features, wanted: dict[str, Tensor]) -> Tensor:
     """Squared distances of Gram matrices over the squared size of the wanted ones, summed over layers: ``(N,)``."""
     layers = [((gram(found[n]) - g) ** 2).sum((1, 2)) / (g**2).sum((1, 2)) for n, g in wanted.items()]
     return torch.stack(layers).sum(0)
 
 
+def sizes(grams: Tensor) -> Tensor:
+    """Squared sizes of Gram matrices ``(N, C, C)``."""
+    return grams.square().sum((1, 2))
+
+
+def style_distances(own: dict[str, Tensor], grams: dict[str, Tensor]) -> Tensor:
+    """The :func:`style_loss` of one picture, by its Gram matrices, to each of several styles: ``(N,)``."""
+    return torch.stack([(own[n] - g).square().sum((1, 2)) / sizes(g) for n, g in grams.items()]).sum(0)
+
+
 def content_loss(found: Tensor, wanted: Tensor) -> Tensor:
     """Squared distance of features over their squared size: ``(N,)``."""
     wanted = wanted.float()
     return ((found.float() - wanted) ** 2).sum((1, 2, 3)) / (wanted**2).sum((1, 2, 3))
+
+
+def lattice(picture: Tensor, period: int = 8) -> Tensor:
+    """Energy of the pattern of ``period`` pixels that is the same all over each picture: a grid, not a stroke."""
+    fine = picture - functional.avg_pool2d(picture, 5, stride=1, padding=2, count_include_pad=False)
+    count, channels, height, width = picture.shape
+    rows, columns = height // period, width // period
+    cells = fine[:, :, : rows * period, : columns * period].reshape(count, channels, rows, period, columns, period)
+    return cells.mean((2, 4)).square().mean()
 
 
 def variation(picture: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from minimoto.engines import style_colour as colour
 from minimoto.engines import style_network as network
 from minimoto.engines.runtime_device import Device, choose_device
-from minimoto.engines.style_painting import Asked, Painting, within
+from minimoto.engines.style_painting import Asked, Painting
 from minimoto.engines.style_settings import FastOptions, memory_plan
 
 Pixels = NDArray[np.uint8]
@@ -32,15 +32,12 @@ class Look:
     """What is taken from the style pictures: what they look like to the network, and their colours.
 
     Parameters:
-        vector: codes and moments of features.
+        vector: codes and moments of features, of the pictures without their colours.
         colours: of the style pictures together.
-        views: per style picture its weight, and the squares of it that the network saw: the vector is taken again from
-            them in other colours where the photo's are kept.
     """
 
     vector: network.StyleVector
     colours: colour.Statistics
-    views: tuple[tuple[float, tuple[Pixels, ...]], ...] = field(repr=False)
 
 
 class FastStyle:
@@ -66,10 +63,13 @@ class FastStyle:
         """
         shares = np.asarray(weights or [1.0] * len(pictures), np.float64)
         shares = shares / shares.sum()
-        views = [_views(picture, style_scale) for picture in pictures]
-        colours = colour.blend([colour.statistics(_shrunk(picture)) for picture in pictures], shares.tolist())
-        kept = tuple((float(share), squares) for share, squares in zip(shares, views, strict=True) if share > 0)
-        return Look(self._vector(kept, _fractions), colours, kept)
+        colours = [colour.statistics(_shrunk(picture)) for picture in pictures]
+        vectors = [
+            self._vector(_views(picture, style_scale), own).scaled(float(share))
+            for picture, own, share in zip(pictures, colours, shares, strict=True)
+            if share > 0
+        ]
+        return Look(functools.reduce(operator.add, vectors), colour.blend(colours, shares.tolist()))
 
     def apply(
         self,
@@ -105,27 +105,21 @@ class FastStyle:
         size = memory_plan(width, height).size
         if size != (width, height):
             seen = np.asarray(cv2.resize(seen, size, interpolation=cv2.INTER_AREA), np.uint8)
-        styled = Painting(self._networks, self._asked(look, options, own), whole, tile).styled(seen, own, progress)
+        asked = Asked(look.vector, own if options.colors == "keep" else look.colours)
+        painting = Painting(self._networks, asked, whole, tile, options.seed)
+        styled = painting.styled(seen, own, progress)
         if size != (width, height):
             styled = np.asarray(cv2.resize(styled, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
         return _blended(photo, styled, options, mask)
 
-    def _asked(self, look: Look, options: FastOptions, own: colour.Statistics) -> Asked:
-        if options.colors != "keep":
-            return Asked(look.vector, look.colours)
-        to_photo = colour.colour_map(look.colours, own)
-        return Asked(self._vector(look.views, lambda square: within(colour.apply(square, to_photo))), own)
+    def _vector(self, views: Sequence[Pixels], own: colour.Statistics) -> network.StyleVector:
+        without = colour.plain_map(own)
 
-    def _vector(
-        self,
-        views: Sequence[tuple[float, Sequence[Pixels]]],
-        colours: Callable[[Pixels], NDArray[np.float32]],
-    ) -> network.StyleVector:
         def seen(square: Pixels) -> network.StyleVector:
-            return network.look_at(self._networks, np.ascontiguousarray(colours(square).transpose(2, 0, 1))[None])
+            plain = colour.apply(square, without).transpose(2, 0, 1)
+            return network.look_at(self._networks, np.ascontiguousarray(plain)[None])
 
-        each = [seen(square).scaled(share / len(squares)) for share, squares in views for square in squares]
-        return functools.reduce(operator.add, each)
+        return functools.reduce(operator.add, [seen(square).scaled(1 / len(views)) for square in views])
 
 
 @functools.cache

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G and B in the luma (ITU-R BT.601)."""
 
+PLAIN_VARIANCE = 1e-4
+"""Added along every axis of colour before colours are taken away: a grey picture's noise is not its colours."""
 _LEAST_VARIANCE = 1e-5
 _MOST_GAIN = 4.0
 _BAND_PIXELS = 1_000_000
@@ -96,6 +98,18 @@ def colour_map(source: Statistics, target: Statistics) -> ColourMap:
     return ColourMap(matrix.astype(np.float32), offset.astype(np.float32))
 
 
+def plain_map(own: Statistics) -> ColourMap:
+    """The map that takes a picture's colours away: to mean 0 and deviation 1 along every axis of colour."""
+    _, inverse = _square_roots(own.covariance, PLAIN_VARIANCE)
+    return ColourMap(inverse.astype(np.float32), (-inverse @ own.mean).astype(np.float32))
+
+
+def palette(own: Statistics) -> NDArray[np.float32]:
+    """What gives colours back to what :func:`plain_map` took them from, ``(3, 4)``: a matrix and the mean."""
+    root, _ = _square_roots(own.covariance, PLAIN_VARIANCE)
+    return np.concatenate([root, own.mean[:, None]], 1).astype(np.float32)
+
+
 def apply(pixels: NDArray[np.generic], colours: ColourMap) -> NDArray[np.float32]:
     """``pixels`` ``(H, W, 3)``, uint8 or float32 0..1, through ``colours``, as float32; may leave 0..1."""
     scale = 1 / 255 if pixels.dtype == np.uint8 else 1.0
@@ -115,10 +129,16 @@ def match(photo: NDArray[np.generic], source: Statistics, target: Statistics) ->
     return np.clip(matched, 0.0, 1.0, out=matched)
 
 
-def _square_roots(covariance: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The symmetric square root of a covariance whose least variances are raised off zero, and its inverse."""
+def _square_roots(
+    covariance: NDArray[np.float64], more: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The symmetric square root of a covariance whose least variances are raised off zero, and its inverse.
+
+    Parameters:
+        more: variance added along every axis.
+    """
     values, axes = np.linalg.eigh((covariance + covariance.T) / 2)
-    roots = np.sqrt(np.maximum(values, _LEAST_VARIANCE))
+    roots = np.sqrt(np.maximum(values + more, _LEAST_VARIANCE))
     return (axes * roots) @ axes.T, (axes / roots) @ axes.T
 
 

@@ -10,10 +10,10 @@ other parts work on tiles and give the same pixels whatever the tiling:
   ``style_transport.py`` in use, which needs no torch, and is exact whatever the precision of the network;
 * :class:`Trunk`: those features through residual blocks with conditional instance normalisation by the style's code
   (Dumoulin et al. 2017, equation 5);
-* :class:`Decoder`: a tile of features and of the photo to a tile of the result.
+* :class:`Decoder`: a tile of features to a tile of the result, in the style's colours.
 
-The photo that goes in has the style's colours already (``style_colour.match``). All arrays are ``(N, C, H, W)``,
-RGB 0..1, float32. ``training/style.py`` trains it.
+Photo and style picture go in without their colours (``style_colour.plain_map``): mean 0, deviation 1 along every axis
+of colour. All arrays are ``(N, C, H, W)``, float32. ``training/style.py`` trains it.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ DECODER_MARGIN = 16
 
 CODE = 192
 """Numbers of a style's code."""
+GRAIN = 4
+"""Channels of noise that the trunk is given at each of its two sizes."""
 SPARE = 0.03
 """Of the mean variance, added to all: features that hardly vary in some direction must not be stretched to noise."""
 
@@ -74,7 +76,7 @@ class StyleEncoder(nn.Module):
     def forward(self, style: Tensor) -> Tensor:
         """The code."""
         statistics = []
-        features = style - 0.5
+        features = style
         for stage, squeeze in zip(self.stages, self.squeeze, strict=True):
             features = stage(features)
             statistics.append(features.mean((2, 3)))
@@ -85,7 +87,7 @@ class StyleEncoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A tile ``(N, 3, h, w)`` of the recoloured photo to its features at a quarter and at an eighth of its size."""
+    """A tile ``(N, 3, h, w)`` of the plain photo to its features at a quarter and at an eighth of its size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +109,7 @@ class Encoder(nn.Module):
 
     def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
         """Near ``(N, FEATURES, h/4, w/4)`` and far ``(N, FAR, h/8, w/8)``."""
-        near = self.near(photo - 0.5)
+        near = self.near(photo)
         return near, self.far(near)
 
 
@@ -191,39 +193,49 @@ class Block(nn.Module):
         return features + cast(Tensor, self.after_second(self.second(inner), code))
 
 
+def enlarged(features: Tensor, times: int = 2) -> Tensor:
+    """``features`` ``(N, C, h, w)`` at ``times`` their size, bilinear."""
+    return functional.interpolate(features, scale_factor=float(times), mode="bilinear", align_corners=False)
+
+
 class Trunk(nn.Module):
     """Features of the whole photo and the style's code to styled features ``(N, FEATURES, H/4, W/4)``.
 
     It mirrors at the photo's edges: with zeros there, the network learns where the edges are and draws along them.
+    Noise at both sizes (Ulyanov et al. 2016, "Texture networks") is what it makes strokes of where the photo is flat:
+    without it, the one thing there that tells pixels apart is where they lie in the grid of the enlargements.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.far_grain = nn.Conv2d(GRAIN, FAR, 1, bias=False)
         self.blocks = nn.ModuleList([Block(FAR) for _ in range(3)])
+        self.near_grain = nn.Conv2d(GRAIN, FEATURES, 1, bias=False)
         self.up = nn.Conv2d(FAR, FEATURES, 3, padding=1, padding_mode="reflect")
         self.join = nn.Conv2d(FEATURES, FEATURES, 3, padding=1, padding_mode="reflect", bias=False)
         self.leave = Modulated(FEATURES)
 
-    def forward(self, near: Tensor, far: Tensor, code: Tensor) -> Tensor:
-        """The styled features, of those that have the style's statistics."""
-        return functional.relu(self.leave(self.joined(near, self.painted(far, code)), code))
+    def forward(self, near: Tensor, far: Tensor, code: Tensor, near_grain: Tensor, far_grain: Tensor) -> Tensor:
+        """The styled features, of those that have the style's statistics; noise is ``(N, GRAIN, ...)``, normal."""
+        joined = self.joined(near, self.painted(far, code, far_grain), near_grain)
+        return functional.relu(self.leave(joined, code))
 
-    def painted(self, far: Tensor, code: Tensor) -> Tensor:
+    def painted(self, far: Tensor, code: Tensor, grain: Tensor) -> Tensor:
         """The features at an eighth of the whole photo's size, through the blocks."""
+        far = far + self.far_grain(grain)
         for block in self.blocks:
             far = block(far, code)
         return far
 
-    def joined(self, near: Tensor, far: Tensor) -> Tensor:
+    def joined(self, near: Tensor, far: Tensor, grain: Tensor) -> Tensor:
         """Both sizes together, before the last normalisation; tiles will do."""
-        enlarged = functional.interpolate(far, scale_factor=2.0, mode="nearest")
-        return cast(Tensor, self.join(near + self.up(enlarged)))
+        return cast(Tensor, self.join(near + self.near_grain(grain) + self.up(enlarged(far))))
 
 
 class Decoder(nn.Module):
-    """Styled features ``(N, FEATURES, h/4, w/4)``, the recoloured photo ``(N, 3, h, w)`` and the code to the result.
+    """Styled features ``(N, FEATURES, h/4, w/4)``, the code and the style's palette to the result ``(N, 3, h, w)``.
 
-    It paints on the photo's mean colours of 4x4 pixels. On the photo itself, whose detail is there already, it learns
+    Nothing of the photo passes by the network: on its detail, or its colours, that are there already, training learns
     to draw one texture over all of it and stops there, whatever the style. Enlarging comes before each convolution,
     never by shuffled or transposed ones: no grid of 2 or 4 pixels can come from unequal phases (Odena et al. 2016,
     "Deconvolution and checkerboard artifacts").
@@ -238,16 +250,14 @@ class Decoder(nn.Module):
         self.refine = nn.Conv2d(_HALF, _HALF, 3, padding=1)
         self.out = nn.Conv2d(_HALF, 3, 3, padding=1)
 
-    def forward(self, features: Tensor, photo: Tensor, code: Tensor) -> Tensor:
-        """The styled tile; may leave 0..1."""
-        half = functional.relu(self.up(functional.interpolate(features, scale_factor=2.0, mode="nearest")))
+    def forward(self, features: Tensor, code: Tensor, palette: Tensor) -> Tensor:
+        """The styled tile, RGB; may leave 0..1. ``palette`` is that of the style, ``(N, 3, 4)``: root and mean."""
+        half = functional.relu(self.up(enlarged(features)))
         scale, offset = self.affine(code)[:, :, None, None].split(_HALF, 1)
         half = functional.relu(self.refine(half) * (1 + scale) + offset)
-        whole = functional.interpolate(half, scale_factor=2.0, mode="bilinear", align_corners=False)
-        ground = functional.interpolate(
-            functional.avg_pool2d(photo, 4), scale_factor=4.0, mode="bilinear", align_corners=False
-        )
-        return cast(Tensor, ground + self.out(whole))
+        plain = self.out(enlarged(half))
+        colours = palette[:, :, :3] @ plain.flatten(2) + palette[:, :, 3:]
+        return cast(Tensor, colours.view_as(plain))
 
 
 class StyleNetwork(nn.Module):
@@ -260,8 +270,11 @@ class StyleNetwork(nn.Module):
         self.trunk = Trunk()
         self.decoder = Decoder()
 
-    def forward(self, photo: Tensor, style: Tensor) -> Tensor:
-        """``photo`` ``(N * M, 3, H, W)``, recoloured, each M in the style of one of ``style`` ``(N, 3, 256, 256)``."""
+    def forward(self, photo: Tensor, style: Tensor, palette: Tensor) -> Tensor:
+        """``photo`` ``(N * M, 3, H, W)``, each M in the style of one of ``style`` ``(N, 3, 256, 256)``, both plain.
+
+        ``palette`` ``(N * M, 3, 4)`` is that of the style of each.
+        """
         code, *wanted = StyleLook(self.style_encoder, self.encoder)(style)
         each = photo.shape[0] // style.shape[0]
         code = code.repeat_interleave(each, 0)
@@ -269,7 +282,8 @@ class StyleNetwork(nn.Module):
             transport(features, cast(tuple[Tensor, Tensor], tuple(s.repeat_interleave(each, 0) for s in statistics(w))))
             for features, w in zip(self.encoder(photo), wanted, strict=True)
         )
-        return cast(Tensor, self.decoder(self.trunk(near, far, code), photo, code))
+        grains = (torch.randn(len(x), GRAIN, *x.shape[2:], device=x.device) for x in (near, far))
+        return cast(Tensor, self.decoder(self.trunk(near, far, code, *grains), code, palette))
 
 
 def mirrored(part: nn.Module) -> nn.Module:

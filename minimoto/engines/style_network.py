@@ -28,6 +28,7 @@ MULTIPLE = 8
 MARGIN = 24
 FEATURES = 64
 FAR = 128
+GRAIN = 4
 CODE = 192
 """Those of :mod:`minimoto.engines.style_net`, which is not imported here: it would load torch."""
 
@@ -38,16 +39,21 @@ WHOLE = {"cpu": 2_000_000, "cuda": 30_000_000, "mps": 8_000_000}
 
 _CODE, _SPREAD = (1, CODE), (2, FEATURES)
 _NEAR, _FAR, _PHOTO = (1, FEATURES, None, None), (1, FAR, None, None), (1, 3, None, None)
+_PALETTE = (1, 3, 4)
+_GRAIN = (1, GRAIN, None, None)
+_GRAINS: Mapping[str, Shape] = {"near_grain": _GRAIN, "far_grain": _GRAIN}
 _PARTS: Mapping[str, tuple[str, Mapping[str, Shape]]] = {
     "look": ("style_net:build_look", {"style": (1, 3, STYLE_SIZE, STYLE_SIZE)}),
     "encoder": ("style_net:build_encoder", {"photo": _PHOTO}),
-    "trunk": ("style_net:build_trunk", {"near": _NEAR, "far": _FAR, "code": _CODE}),
-    "decoder": ("style_net:build_decoder", {"features": _NEAR, "photo": _PHOTO, "code": _CODE}),
-    "far": ("style_parts:build_far", {"far": _FAR, "code": _CODE}),
-    "up": ("style_parts:build_up", {"near": _NEAR, "far": _FAR}),
+    "trunk": ("style_net:build_trunk", {"near": _NEAR, "far": _FAR, "code": _CODE, **_GRAINS}),
+    "decoder": ("style_net:build_decoder", {"features": _NEAR, "code": _CODE, "palette": _PALETTE}),
+    "far": ("style_parts:build_far", {"far": _FAR, "code": _CODE, "grain": _GRAIN}),
+    "up": ("style_parts:build_up", {"near": _NEAR, "far": _FAR, "grain": _GRAIN}),
     "leave": ("style_parts:build_leave", {"joined": _NEAR, "code": _CODE, "statistics": _SPREAD}),
 }
-_EXAMPLE_SIDES = {"photo": 64, "features": 16, "near": 16, "joined": 16, "far": 8}
+_EXAMPLE_SIDES = {"photo": 64, "features": 16, "near": 16, "joined": 16, "near_grain": 16, "far": 8, "far_grain": 8}
+_GRAIN_OF = {"far": "far", "up": "near"}
+"""Beside which input the noise of a part lies."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +89,15 @@ def specs(weights: Path) -> dict[str, runtime.Spec]:
             f"minimoto.engines.{build}",
             weights,
             inputs,
-            {name: _example(name, shape) for name, shape in inputs.items()},
+            {name: _example(part, name, shape) for name, shape in inputs.items()},
         )
         for part, (build, inputs) in _PARTS.items()
     }
 
 
-def _example(name: str, shape: Shape) -> tuple[int, ...]:
-    return tuple(_EXAMPLE_SIDES[name] if size is None else size for size in shape)
+def _example(part: str, name: str, shape: Shape) -> tuple[int, ...]:
+    beside = _GRAIN_OF[part] if name == "grain" else name
+    return tuple(_EXAMPLE_SIDES[beside] if size is None else size for size in shape)
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ class StyleVector:
 
 
 def look_at(networks: Networks, style: Array) -> StyleVector:
-    """The style vector of a picture ``(1, 3, STYLE_SIZE, STYLE_SIZE)``, 0..1."""
+    """The style vector of a picture without its colours, ``(1, 3, STYLE_SIZE, STYLE_SIZE)``."""
     code, near, far = networks["look"](style)
     return StyleVector(code, moments(near), moments(far))
 
@@ -126,9 +133,11 @@ class Canvas:
 
     Parameters:
         width, height: in pixels, multiples of :data:`MULTIPLE`.
-        read: a part of the photo, in the style's colours, ``(1, 3, h, w)``, 0..1.
+        read: a part of the photo, without its colours, ``(1, 3, h, w)``.
+        palette: that of the style, ``(3, 4)``: :func:`minimoto.engines.style_colour.palette`.
         write: takes a part of the result, ``(3, h, w)``, which may leave 0..1.
         progress: told how much is done, 0..1; what it raises ends the work.
+        seed: of the noise that strokes are made of where the photo is flat.
     """
 
     width: int
@@ -136,6 +145,17 @@ class Canvas:
     read: Callable[[Box], Array]
     write: Callable[[Box, Array], None]
     progress: Callable[[float], None]
+    palette: Array
+    seed: int = 0
+
+    def grains(self) -> tuple[Array, Array]:
+        """The noise at a quarter and at an eighth of the size, ``(1, GRAIN, h, w)`` each."""
+        chance = np.random.default_rng(self.seed)
+        near, far = (
+            chance.standard_normal((1, GRAIN, self.height // scale, self.width // scale), np.float32)
+            for scale in (4, 8)
+        )
+        return near, far
 
 
 def run(networks: Networks, canvas: Canvas, style: StyleVector, *, whole: int | None = None, tile: int = TILE) -> None:
@@ -155,14 +175,13 @@ def run(networks: Networks, canvas: Canvas, style: StyleVector, *, whole: int | 
 
 def _at_once(networks: Networks, canvas: Canvas, style: StyleVector) -> None:
     everything = Box(0, 0, canvas.width, canvas.height)
-    photo = canvas.read(everything)
-    near, far = networks["encoder"](photo)
+    near, far = networks["encoder"](canvas.read(everything))
     canvas.progress(0.2)
     near = transport(moments(near), style.near)(near)
     far = transport(moments(far), style.far)(far)
-    (features,) = networks["trunk"](near, far, style.code)
+    (features,) = networks["trunk"](near, far, style.code, *canvas.grains())
     canvas.progress(0.6)
-    (result,) = networks["decoder"](features, photo, style.code)
+    (result,) = networks["decoder"](features, style.code, canvas.palette[None])
     canvas.write(everything, result[0])
     canvas.progress(1.0)
 
@@ -189,22 +208,25 @@ def _by_tiles(networks: Networks, canvas: Canvas, style: StyleVector, tile: int)
     to_style = transport(near_sums.moments(), style.near)
 
     # Name by name, so that no more is held than is needed: these are whole pictures.
+    near_grain, far_grain = canvas.grains()
     far = transport(far_sums.moments(), style.far)(far)
-    (far,) = networks["far"](far, style.code)
+    (far,) = networks["far"](far, style.code, far_grain)
     networks["far"].release()
     step(len(cut) // 2)
 
     sums = Sums(FEATURES)
     for one in cut:
-        (part,) = networks["up"](to_style(_part(near, one.read, 2)), _part(far, one.read, 1))
+        (part,) = networks["up"](
+            to_style(_part(near, one.read, 2)), _part(far, one.read, 1), _part(near_grain, one.read, 2)
+        )
         sums.add(_put(joined, part, one.read, one.write, 2))
         step()
     leaving = sums.moments().spread()
-    del near, far
+    del near, far, near_grain
 
     for one in cut:
         (styled,) = networks["leave"](_part(joined, one.read, 2), style.code, leaving)
-        (part,) = networks["decoder"](styled, canvas.read(_scaled(one.read, 8)), style.code)
+        (part,) = networks["decoder"](styled, style.code, canvas.palette[None])
         canvas.write(_scaled(one.write, 8), _inner(part, one.read, one.write, 8)[0])
         step()
 

@@ -54,12 +54,14 @@ class Painting:
 
     Parameters:
         whole, tile: see :func:`minimoto.engines.style_network.run`.
+        seed: see :class:`minimoto.engines.style_network.Canvas`.
     """
 
     networks: network.Networks
     asked: Asked
     whole: int | None = None
     tile: int = network.TILE
+    seed: int = 0
 
     def styled(self, photo: Pixels, own: colour.Statistics, progress: Told) -> Pixels:
         """The photo, whose colours are ``own``, in full strength."""
@@ -80,7 +82,7 @@ class Painting:
         """In one pass."""
         padded = _padded(photo)
         result = np.empty_like(photo)
-        mapped = colour.colour_map(own, self.asked.colours)
+        mapped, without = colour.colour_map(own, self.asked.colours), colour.plain_map(self.asked.colours)
 
         def write(box: Box, part: NDArray[np.float32]) -> None:
             rows, from_top = _overlap(box.top, box.bottom, photo.shape[0])
@@ -92,9 +94,11 @@ class Painting:
         canvas = network.Canvas(
             width=padded.shape[1],
             height=padded.shape[0],
-            read=lambda box: _recoloured(padded[box.top : box.bottom, box.left : box.right], mapped),
+            read=lambda box: _plain(padded[box.top : box.bottom, box.left : box.right], mapped, without),
+            palette=colour.palette(self.asked.colours),
             write=write,
             progress=progress,
+            seed=self.seed,
         )
         network.run(self.networks, canvas, self.asked.vector, whole=self.whole, tile=self.tile)
         return result
@@ -125,18 +129,15 @@ def _overlap(start: int, end: int, length: int) -> tuple[slice, int]:
     return slice(first, max(first, min(length, end - _EDGE))), max(0, _EDGE - start)
 
 
-def _recoloured(part: Pixels, mapped: colour.ColourMap) -> NDArray[np.float32]:
-    """A part of the photo in other colours, ``(1, 3, h, w)``."""
+def _plain(part: Pixels, mapped: colour.ColourMap, without: colour.ColourMap) -> NDArray[np.float32]:
+    """A part of the photo with its colours ``mapped`` to the wanted ones and these taken away, ``(1, 3, h, w)``."""
     height, width = part.shape[:2]
     flat = part.reshape(-1, 3).astype(np.float32)
     planes = np.asarray((mapped.matrix / np.float32(255)) @ flat.T, np.float32)
     np.add(planes, mapped.offset[:, None], out=planes)
-    return within(planes).reshape(1, 3, height, width)
-
-
-def within(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``values``, cut to 0..1 in place."""
-    return np.clip(values, 0, 1, out=values)
+    # What no picture could show is cut off before.
+    planes = without.matrix @ np.clip(planes, 0, 1, out=planes)
+    return np.add(planes, without.offset[:, None], out=planes).reshape(1, 3, height, width)
 
 
 def _bytes(part: NDArray[np.float32]) -> Pixels:

@@ -34,9 +34,9 @@ class TrunkFar(nn.Module):
         super().__init__()
         self.trunk = trunk
 
-    def forward(self, far: Tensor, code: Tensor) -> Tensor:
+    def forward(self, far: Tensor, code: Tensor, grain: Tensor) -> Tensor:
         """The painted features."""
-        return self.trunk.painted(far, code)
+        return self.trunk.painted(far, code, grain)
 
 
 class TrunkUp(nn.Module):
@@ -46,9 +46,9 @@ class TrunkUp(nn.Module):
         super().__init__()
         self.trunk = trunk
 
-    def forward(self, near: Tensor, far: Tensor) -> Tensor:
+    def forward(self, near: Tensor, far: Tensor, grain: Tensor) -> Tensor:
         """The joined features."""
-        return self.trunk.joined(near, far)
+        return self.trunk.joined(near, far, grain)
 
 
 class TrunkLeave(nn.Module):

@@ -34,11 +34,13 @@ class FastOptions:
         colors: ``transfer`` gives the photo the style's colours, ``keep`` leaves it its own.
         style_scale: how large the style's strokes are against the style picture as the network was taught to see it,
             0.5..4.
+        seed: of the noise that strokes are made of where the photo is flat.
     """
 
     strength: float = 1.0
     colors: Colors = "transfer"
     style_scale: float = 1.0
+    seed: int = 0
 
 
 @dataclass(frozen=True)

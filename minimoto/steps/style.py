@@ -67,8 +67,7 @@ def parse(values: Mapping[str, str]) -> StyleParams:
     """Text parameters to :class:`StyleParams`; raises :class:`~minimoto.errors.InvalidPipeline`."""
     given = Parameters(values, _NAMES)
     pictures = _pictures(given)
-    # Nothing is left to chance in mode=fast, which takes a seed all the same.
-    given.integer("seed", 0, *map(int, RANGES["seed"]))
+    seed = given.integer("seed", 0, *map(int, RANGES["seed"]))
     optimise = _optimise(given, values) if _mode(given, values) == "optimise" else None
     return StyleParams(
         pictures=pictures,
@@ -77,6 +76,7 @@ def parse(values: Mapping[str, str]) -> StyleParams:
             strength=float(given.number("strength", Fraction(1), 0, 1)),
             colors=cast(Colors, given.choice("colors", get_args(Colors), "transfer")),
             style_scale=float(given.number("style_scale", Fraction(1), Fraction(1, 2), 4)) if not optimise else 1.0,
+            seed=seed,
         ),
         optimise=optimise,
         size=given.integer("size", 0, 0, 16384),

@@ -41,6 +41,7 @@ def test_the_sizes_are_those_of_the_network() -> None:
     assert (style_network.STYLE_SIZE, style_network.CODE) == (net.STYLE_SIZE, net.CODE)
     assert style_transport.SPARE == net.SPARE
     assert (style_network.FEATURES, style_network.FAR) == (net.FEATURES, net.FAR)
+    assert style_network.GRAIN == net.GRAIN
     assert style_network.MULTIPLE == net.MULTIPLE
     assert max(net.ENCODER_MARGIN, net.DECODER_MARGIN) <= style_network.MARGIN
 
@@ -53,6 +54,13 @@ def test_tiles_change_nothing(engine: FastStyle, look: Look, size: tuple[int, in
     tiled = engine.apply(photo, look, whole=0, tile=tile)
     assert apart(whole, tiled) <= 1
     assert (whole != tiled).mean() < 1e-3
+
+
+def test_the_seed_is_that_of_the_strokes(engine: FastStyle, look: Look) -> None:  # noqa: F811
+    photo = picture(120, 90)
+    first, again, other = (engine.apply(photo, look, FastOptions(seed=seed)) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert apart(first, other) > 2
 
 
 @given(width=st.integers(1, 60), height=st.integers(1, 60), tile=st.sampled_from([24, 40]), seed=st.integers(0, 9))

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from minimoto.engines.style_colour import Statistics, apply, blend, colour_map, match, statistics
+from minimoto.engines.style_colour import (
+    ColourMap,
+    Statistics,
+    apply,
+    blend,
+    colour_map,
+    match,
+    palette,
+    plain_map,
+    statistics,
+)
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 60)) -> NDArray[np.float32]:
@@ -16,6 +26,28 @@ def picture(seed: int, size: tuple[int, int] = (40, 60)) -> NDArray[np.float32]:
     mix = chance.normal(0, 0.06, (3, 3))
     noise = chance.normal(0, 1, (*size, 3)) @ mix.T
     return (noise + chance.uniform(0.4, 0.6, 3)).astype(np.float32)
+
+
+def test_colours_that_are_taken_away_can_be_given_back() -> None:
+    pixels = picture(3)
+    own = statistics(pixels)
+    plain = apply(pixels, plain_map(own))
+    told = statistics(plain)
+    assert np.abs(told.mean).max() < 1e-4
+    spread = np.linalg.eigvalsh(told.covariance)
+    assert spread[-1] == pytest.approx(1, abs=0.02)
+    assert spread[0] > 0
+    forth = palette(own)
+    back = apply(plain, ColourMap(forth[:, :3], forth[:, 3]))
+    assert np.abs(back - pixels).max() < 1e-4
+
+
+def test_a_grey_picture_gets_no_colours_from_its_rounding() -> None:
+    grey = np.repeat(picture(4)[:, :, :1], 3, axis=2)
+    noisy = grey + np.random.default_rng(0).normal(0, 0.001, grey.shape).astype(np.float32)
+    plain = apply(noisy, plain_map(statistics(noisy)))
+    chroma = plain - plain.mean(2, keepdims=True)
+    assert np.abs(chroma).std() < 0.1 * plain.std()
 
 
 def test_statistics_are_numpys() -> None:
