@@ -31,14 +31,13 @@ class Orders:
     """What a rule wants done.
 
     Parameters:
-        launch: nodes to start, and on which ``market``.
+        launch: nodes to start.
         drain: ids of nodes that finish what they hold and end.
         terminate: ids of nodes to end now, whatever they hold.
         dead: those of them that are ended because they are broken.
     """
 
     launch: int = 0
-    market: str = ""
     drain: Sequence[str] = ()
     terminate: Sequence[str] = ()
     dead: frozenset[str] = frozenset()
@@ -213,8 +212,8 @@ class Simulation:
         if not machine.draining and machine.crashed is None:
             self._idle.append(machine)
 
-    def _launch(self, wanted: int, market: str) -> list[str]:
-        market = market or ("spot" if self._fates.random() < self._world.spot_share else "on-demand")
+    def _launch(self, wanted: int) -> list[str]:
+        market = "spot" if self._fates.random() < self._world.spot_share else "on-demand"
         if market == "spot" and self._world.in_drought(self._now):
             self._refused += wanted
             return []
@@ -318,7 +317,7 @@ class Simulation:
         if gone:
             self._changes.append((self._now, -gone, arrived, len(self._queue)))
         if orders.launch:
-            ids = self._launch(orders.launch, orders.market)
+            ids = self._launch(orders.launch)
             self._rule.launched(ids, self._now)
             if ids:
                 self._changes.append((self._now, len(ids), arrived, len(self._queue)))

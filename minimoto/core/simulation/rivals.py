@@ -6,6 +6,7 @@ do; a rule that ends nodes without asking whether they are busy kills work, as i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ def _youngest_first(nodes: Sequence[Node]) -> list[Node]:
 
 
 @dataclass
-class Rival:
+class Rival(ABC):
     """What all of them have.
 
     Parameters:
@@ -46,11 +47,11 @@ class Rival:
         orders, broken = self.orders(view, now), _broken(view)
         return replace(orders, terminate=[*orders.terminate, *broken], dead=frozenset(broken))
 
+    @abstractmethod
     def orders(self, view: View, now: float) -> Orders:
         """The rule itself."""
-        raise NotImplementedError
 
-    def launched(self, ids: Sequence[str], now: float) -> None:
+    def launched(self, ids: Sequence[str], now: float) -> None:  # noqa: B027 - a hook with nothing to do
         """None of them remembers its launches."""
 
     def resized(self, view: View, wanted: int, leave: Callable[[Sequence[Node]], list[Node]]) -> Orders:

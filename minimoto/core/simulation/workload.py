@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -190,8 +190,3 @@ def from_csv(lines: Iterable[str], name: str) -> Workload:
         raise InvalidInput(f"{name}: no jobs in it")
     jobs.sort(key=lambda job: job.at)
     return Workload(name, tuple(jobs), jobs[-1].at)
-
-
-def owners(jobs: Sequence[Job]) -> int:
-    """How many different people submitted them."""
-    return len({job.owner for job in jobs})

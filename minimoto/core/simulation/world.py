@@ -25,8 +25,6 @@ class World:
         droughts: from when to when no spot node can be had and all are taken back.
         counts_late: the queue's counts are as old as this at most. SQS: they "may not achieve consistency until at
             least 1 minute after the producers stop sending messages".
-        metric_late: so much later than it was seen does a CloudWatch datapoint reach an alarm (detailed monitoring: one
-            datapoint a minute, evaluated when its minute is over).
         visibility: how long a message of a node that died stays hidden.
         heartbeat: how often a node reports.
     """
@@ -43,7 +41,6 @@ class World:
     checks: float = 120.0
     droughts: Sequence[tuple[float, float]] = ()
     counts_late: float = 60.0
-    metric_late: float = 60.0
     visibility: float = 120.0
     heartbeat: float = 20.0
 
