@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -22,8 +21,6 @@ from minimoto.engines.style_optimise_settings import Iteration, OptimiseOptions,
 from minimoto.engines.style_scales import features_on, scales, stylise_with, with_colours_of
 from minimoto.engines.vgg import Vgg, from_tensors, load_vgg, random_vgg
 from minimoto.engines.vgg_torch import TorchFeatures
-from minimoto.engines.vgg_winograd import WinogradFeatures
-from minimoto.engines.winograd import kernels
 from minimoto.errors import ConfigError, InvalidInput
 
 torch.set_num_threads(1)
@@ -366,37 +363,6 @@ def test_without_torch_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("minimoto.engines.style_optimise.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"mode=optimise: this needs torch"):
         stylise(PHOTO, [STYLE], QUICK, device=CPU)
-
-
-@pytest.mark.parametrize(
-    ("flags", "precision", "way"),
-    [
-        ("avx2", "fp32", WinogradFeatures),
-        ("avx2 avx512f avx512_bf16", "bf16", WinogradFeatures),
-        ("avx2 avx512f avx512_bf16 amx_tile amx_bf16", "bf16", TorchFeatures),
-        ("avx2 avx512f avx512_bf16 amx_tile amx_bf16", "fp32", WinogradFeatures),
-    ],
-)
-def test_only_tiles_of_bfloat16_are_faster_than_the_kernels(
-    vgg: Vgg, monkeypatch: pytest.MonkeyPatch, flags: str, precision: Literal["fp32", "bf16"], way: type[Features]
-) -> None:
-    if kernels(1) is None:
-        pytest.skip("there is no C compiler here")
-    monkeypatch.setattr("minimoto.engines.style_scales.cpu_flags", lambda: flags)
-    assert isinstance(features(vgg, QUICK, Device("cpu", "test", "openvino", precision)), way)
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_without_a_compiler_torch_does_the_work(
-    vgg: Vgg, monkeypatch: pytest.MonkeyPatch, precision: Literal["fp32", "bf16"]
-) -> None:
-    monkeypatch.setattr("minimoto.engines.style_scales.kernels", lambda threads: None)
-    assert isinstance(features(vgg, QUICK, Device("cpu", "test", "openvino", precision)), TorchFeatures)
-
-
-def test_a_network_that_the_kernels_cannot_do_uses_torch() -> None:
-    odd = random_vgg("vgg19", (8, 8, 8, 8, 8)).until(["relu5_1"])
-    assert isinstance(features(odd, QUICK, CPU), TorchFeatures)
 
 
 @pytest.mark.gpu
