@@ -88,8 +88,7 @@ class Attempts:
         """Makes a try, and records how it ended. Whatever happens, no file of it stays."""
         self.heartbeat.hold(Held(held.message.receipt, held.key, held.owner))
         try:
-            result = self._run(held)
-            return self._finish(held, result)
+            return self._finish(held, *self._run(held))
         except StepFailed as error:
             return self._failed(held, str(error), error.retry)
         except Stopped as stopped:
@@ -111,7 +110,8 @@ class Attempts:
         """Fails a task, and with it the job, without another try."""
         return self._failed(held, reason, wanted=False)
 
-    def _run(self, held: Try) -> TaskResult:
+    def _run(self, held: Try) -> tuple[TaskResult, int]:
+        """What the task made, and of how many inputs."""
         job = self._begin(held)
         step = self.steps.get(job.stages[held.key.stage].step)
         if step is None:
@@ -124,7 +124,7 @@ class Attempts:
         skipped = tuple(Skipped(local.originals.get(name, name), reason) for name, reason in answer.skipped)
         if skipped and job.strict:
             raise StepFailed(f"{skipped[0].name}: {skipped[0].reason} (--strict)", retry=False)
-        return self._upload(job, held.key, answer, skipped)
+        return self._upload(job, held.key, answer, skipped), len(local.inputs)
 
     def _begin(self, held: Try) -> Job:
         """Tells the job that work on it has begun, unless it knows."""
@@ -165,9 +165,10 @@ class Attempts:
         self.checkpoint("uploaded")
         return TaskResult(names, skipped)
 
-    def _finish(self, held: Try, result: TaskResult) -> Outcome:
+    def _finish(self, held: Try, result: TaskResult, inputs: int) -> Outcome:
         """Hands over what is left to do. Should the process die first, the lease ends and the task is done again."""
         seconds = self.clock.monotonic() - held.started
+        self.heartbeat.worked(held.job.stages[held.key.stage].step, inputs, seconds)
         self.heartbeat.drop()
         self.completions.put(Completed(held.message, held.key, held.owner, held.job, seconds, result, held.log))
         return Outcome.DONE

@@ -159,6 +159,16 @@ class Heartbeat:
                 mean = mean + MEMORY * (seconds - mean) if mean else seconds
             self._report = replace(self._report, failures=failures, seconds_per_task=mean)
 
+    def worked(self, step: str, inputs: int, seconds: float) -> None:
+        """A task of a step over so many inputs was done in so many seconds."""
+        if inputs <= 0:
+            return
+        with self._changed:
+            each, paces = seconds / inputs, dict(self._report.paces)
+            mean = paces.get(step, each)
+            paces[step] = mean + MEMORY * (each - mean)
+            self._report = replace(self._report, paces=paces)
+
     def note(self, text: str) -> None:
         """Says with each beat why this node takes no work, such as a full disk; empty: it does."""
         with self._changed:

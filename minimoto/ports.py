@@ -6,12 +6,13 @@ retries. Times are seconds since the epoch; durations are seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from minimoto.core.job import Job, Location
+from minimoto.core.markets import Pool
 from minimoto.core.node import NodeReport
 from minimoto.core.task import Claim, Task, TaskKey, TaskResult
 
@@ -239,14 +240,39 @@ class Instance:
     launch_token: str = ""
 
 
+@dataclass(frozen=True)
+class Launched:
+    """What came of a launch.
+
+    Parameters:
+        machines: those that were started under its token and are not terminated, with where they were had.
+        refused: where none could be had, with the provider's code.
+    """
+
+    machines: Mapping[str, Pool]
+    refused: Mapping[Pool, str] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> list[str]:
+        """The machines' ids."""
+        return list(self.machines)
+
+
 class Fleet(Protocol):
     """The machines of this deployment; those of others are never returned nor touched."""
 
     def instances(self, role: str = "service") -> list[Instance]:
         """Machines of a role that are not terminated, oldest first."""
 
-    def launch(self, count: int, token: str) -> list[Instance]:
-        """Starts service machines from the launch template. A token used before launches nothing twice."""
+    def pools(self, now: float) -> list[Pool]:
+        """Where machines may be asked for by the settings, with today's prices."""
+
+    def launch(self, count: int, token: str, pools: Sequence[Pool] = ()) -> Launched:
+        """Starts service machines from the launch template: as many as can be had. A token launches nothing twice.
+
+        Parameters:
+            pools: where to ask, the best first; left out, as the settings name them.
+        """
 
     def terminate(self, ids: Sequence[str]) -> None:
         """Terminates service machines of this deployment; raises ``CloudError`` for any other id."""

@@ -22,6 +22,9 @@ DEPLOYMENT_TAG = "minimoto:deployment"
 ROLE_TAG = "minimoto:role"
 NAMESPACE = "DeepStyleQueue"
 
+LAUNCHING = ["CreateFleet", "RunInstances"]
+"""The calls by which machines come with their tags."""
+
 Document = dict[str, Any]
 
 
@@ -177,13 +180,13 @@ def _watchdog(names: _Names) -> list[Document]:
         ),
         _allow("Count", ["sqs:GetQueueAttributes"], names.queue),
         _allow("DeadLetters", ["sqs:ReceiveMessage", "sqs:DeleteMessage"], names.dead_letters),
-        *_seeing_the_fleet(),
+        *_seeing_the_fleet(names),
         *_launching(names),
         _allow("Terminate", ["ec2:TerminateInstances"], names.ec2("instance"), {"StringEquals": _tagged(names)}),
     ]
 
 
-def _seeing_the_fleet() -> list[Document]:
+def _seeing_the_fleet(names: _Names) -> list[Document]:
     """Calls that know no narrower resource than ``*``; publishing is held to one namespace."""
     return [
         _allow(
@@ -193,6 +196,7 @@ def _seeing_the_fleet() -> list[Document]:
                 "ec2:DescribeInstanceStatus",
                 "ec2:DescribeLaunchTemplates",
                 "ec2:DescribeSubnets",
+                *(["ec2:DescribeSpotPriceHistory"] if names.config.market == "spot" else []),
                 "cloudwatch:GetMetricData",
             ],
             "*",
@@ -204,7 +208,8 @@ def _seeing_the_fleet() -> list[Document]:
 def _launching(names: _Names) -> list[Document]:
     """Service machines from the deployment's launch template only: image, group and key cannot be swapped for others.
 
-    Every resource of a ``RunInstances`` call is authorised by itself, hence one statement for each kind of condition.
+    Every resource of a ``CreateFleet`` or ``RunInstances`` call is authorised by itself, hence one statement for each
+    kind of condition. The condition keys of the former are those of Karpenter's policy, which is known to work.
     """
     run, create = ["ec2:RunInstances"], ["ec2:CreateTags"]
     template = names.ec2("launch-template", names.config.launch_template or "*")
@@ -212,7 +217,8 @@ def _launching(names: _Names) -> list[Document]:
     new_tags = _tagged(names, "aws:RequestTag")
     parts = [names.ec2(kind) for kind in ("network-interface", "volume", "subnet", "spot-instances-request")]
     fixed = [names.ec2("image", public=True), names.ec2("security-group"), names.ec2("key-pair")]
-    tagged = [names.ec2(kind) for kind in ("instance", "volume", "network-interface")]
+    tagged = [names.ec2(kind) for kind in ("instance", "volume", "network-interface", "fleet")]
+    fleet = ["ec2:CreateFleet"]
     ours = {f"aws:ResourceTag/{DEPLOYMENT_TAG}": names.config.name}
     metadata = {"ec2:MetadataHttpTokens": "required"}
     return [
@@ -220,7 +226,11 @@ def _launching(names: _Names) -> list[Document]:
         _allow("RunInstance", run, names.ec2("instance"), {**from_template, "StringEquals": {**new_tags, **metadata}}),
         _allow("RunParts", run, parts, from_template),
         _allow("RunFixed", run, fixed, {**from_template, "Bool": {"ec2:IsLaunchTemplateResource": "true"}}),
-        _allow("TagNew", create, tagged, {"StringEquals": {"ec2:CreateAction": "RunInstances", **new_tags}}),
+        # An instant fleet runs instances in its caller's name: it is bound by what stands above as well.
+        _allow("FleetTemplate", fleet, template, {"StringEquals": ours}),
+        _allow("FleetNew", fleet, [names.ec2("fleet"), names.ec2("instance")], {"StringEquals": new_tags}),
+        _allow("FleetParts", fleet, [*parts, *fixed]),
+        _allow("TagNew", create, tagged, {"StringEquals": {"ec2:CreateAction": LAUNCHING, **new_tags}}),
         _allow(
             "PassServiceRole",
             ["iam:PassRole"],

@@ -12,15 +12,24 @@ from typing import Protocol
 
 from minimoto.core.fleet_limits import Limits, budget_is_short, budget_text, grant
 from minimoto.core.fleet_view import GONE, Node, View
+from minimoto.core.markets import Pool
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Start nodes. ``token`` makes a repeated call harmless."""
+    """Start nodes.
+
+    Parameters:
+        token: makes a repeated call harmless.
+        urgent: on-demand first: a deadline leaves no time to replace a spot node that is taken back.
+        pools: where to ask, the best first, once that is known.
+    """
 
     count: int
     reason: str
     token: str
+    urgent: bool = False
+    pools: tuple[Pool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,7 @@ class Wish:
         launch: nodes to start.
         drain: ids of nodes to drain.
         firm: whether busy nodes may be drained as well (they finish their task first); else only idle ones are.
+        urgent: as of :class:`Launch`.
     """
 
     rule: str
@@ -81,6 +91,7 @@ class Wish:
     launch: int = 0
     drain: tuple[str, ...] = ()
     firm: bool = False
+    urgent: bool = False
 
 
 class Policy(Protocol):
@@ -120,7 +131,7 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
     drains = [drain for drain in _drains(staying, wish, policy.limits, now) if drain.node not in kept]
     granted, limited = grant(staying, policy.limits, wish.launch, now)
     reason = "; ".join([*(f"{end.node} {end.reason}" for end in ends), wish.reason, *([limited] if limited else [])])
-    launch = (Launch(granted, wish.reason, view.token),) if granted else ()
+    launch = (Launch(granted, wish.reason, view.token, wish.urgent),) if granted else ()
     rule = "limit" if limited and not granted else wish.rule
     return Decision((*ends, *drains, *launch), reason, rule, inputs, shut)
 

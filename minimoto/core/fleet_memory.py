@@ -9,7 +9,9 @@ from typing import Any
 
 from minimoto.core.fleet import Decision, Drain, Launch, Terminate
 from minimoto.core.fleet_limits import Limits
-from minimoto.core.fleet_view import Node, View
+from minimoto.core.fleet_view import JobView, Node, View
+from minimoto.core.markets import SPOT, Experience, Pool, Refusal, lived
+from minimoto.core.paces import Paces, learnt, pace
 from minimoto.core.policies.dead import DEADLY_STRIKES, symptom
 
 DAY = 86_400.0
@@ -37,11 +39,16 @@ class Strike:
 
 @dataclass(frozen=True)
 class PendingLaunch:
-    """A launch that was begun: written before the call, cleared when its nodes are known."""
+    """A launch that was begun: written before the call, cleared when its nodes are known.
+
+    Parameters:
+        pools: where was asked, the best first: the provider knows a repeated launch by that as well.
+    """
 
     token: str
     count: int
     at: float
+    pools: tuple[Pool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,9 @@ class Memory:
         launches: launches so far; the next token is made of it.
         launched: nodes that were launched and are not listed yet, with the time.
         known: nodes at the last look, with their launch time.
+        spot: the spot ones of them, with their pool.
+        parting: nodes that were ended by us, or are known to be interrupted; each is counted once.
+        markets: what was learnt of the pools.
         reported: those of them that have sent a heartbeat.
         draining: nodes that were asked to drain, with the reason.
         spent: US dollars on ``day`` (days since the epoch, UTC), counted until ``spent_at``.
@@ -68,6 +78,9 @@ class Memory:
     pending: PendingLaunch | None = None
     launched: Mapping[str, float] = field(default_factory=dict)
     known: Mapping[str, float] = field(default_factory=dict)
+    spot: Mapping[str, Pool] = field(default_factory=dict)
+    parting: tuple[str, ...] = ()
+    markets: Experience = field(default_factory=Experience)
     reported: tuple[str, ...] = ()
     strikes: Mapping[str, Strike] = field(default_factory=dict)
     idle_since: Mapping[str, float] = field(default_factory=dict)
@@ -75,6 +88,7 @@ class Memory:
     last_scale_out: float | None = None
     last_scale_in: float | None = None
     seconds_per_task: float | None = None
+    paces: Paces = field(default_factory=dict)
     boot_seconds: float | None = None
     stillborn: int = 0
     last_stillborn: float | None = None
@@ -113,7 +127,10 @@ def load(text: str) -> Memory:
         return Memory(
             **{
                 **document,
-                "pending": PendingLaunch(**pending) if pending else None,
+                "pending": _pending(pending) if pending else None,
+                "spot": {id: Pool(**pool) for id, pool in document.get("spot", {}).items()},
+                "parting": tuple(document.get("parting", ())),
+                "markets": _markets(document.get("markets", {})),
                 "reported": tuple(document.get("reported", ())),
                 "strikes": {id: Strike(**strike) for id, strike in document.get("strikes", {}).items()},
                 "dead_letters": {
@@ -123,6 +140,16 @@ def load(text: str) -> Memory:
         )
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"not a watchdog's memory: {error}") from error
+
+
+def _pending(document: Mapping[str, Any]) -> PendingLaunch:
+    pools = tuple(Pool(**pool) for pool in document.get("pools", ()))
+    return PendingLaunch(document["token"], document["count"], document["at"], pools)
+
+
+def _markets(document: Mapping[str, Any]) -> Experience:
+    refusals = {name: Refusal(**refusal) for name, refusal in document.get("refusals", {}).items()}
+    return Experience(**{**document, "refusals": refusals})
 
 
 def learn(memory: Memory, view: View, limits: Limits, now: float) -> tuple[Memory, View]:
@@ -137,6 +164,7 @@ def learn(memory: Memory, view: View, limits: Limits, now: float) -> tuple[Memor
     view = replace(view, nodes=_with_unseen(memory, view.nodes))
     memory = _learn_times(memory, view, now)
     memory = _spend(memory, view, now)
+    memory = _learn_markets(memory, view, now)
     learnt = replace(view, seconds_per_task=memory.seconds_per_task, boot_seconds=memory.boot_seconds)
     memory = _follow(memory, learnt, limits, now)
     return memory, complete(memory, view, now)
@@ -145,9 +173,13 @@ def learn(memory: Memory, view: View, limits: Limits, now: float) -> tuple[Memor
 def complete(memory: Memory, view: View, now: float) -> View:
     """The view with what is remembered filled in."""
     nodes = None if view.nodes is None else tuple(_complete_node(memory, view, node) for node in view.nodes)
+    types = [node.type for node in nodes or () if node.counts]
+    jobs = None if view.jobs is None else tuple(_complete_job(memory.paces, job, types) for job in view.jobs)
     return replace(
         view,
         nodes=nodes,
+        jobs=jobs,
+        paces=memory.paces,
         seconds_per_task=memory.seconds_per_task,
         boot_seconds=memory.boot_seconds,
         last_scale_out=memory.last_scale_out,
@@ -168,8 +200,10 @@ def decided(memory: Memory, view: View, decision: Decision, now: float) -> Memor
             memory = replace(memory, draining={**memory.draining, action.node: action.reason}, last_scale_in=now)
         elif isinstance(action, Launch):
             memory = replace(memory, pending=_begun(memory, action, now))
-        elif isinstance(action, Terminate) and action.dead and action.node in newborn:
-            memory = replace(memory, stillborn=memory.stillborn + 1, last_stillborn=now)
+        elif isinstance(action, Terminate):
+            memory = replace(memory, parting=(*memory.parting, action.node))
+            if action.dead and action.node in newborn:
+                memory = replace(memory, stillborn=memory.stillborn + 1, last_stillborn=now)
     return replace(memory, shut_day=int(now // DAY)) if decision.budget_shut else memory
 
 
@@ -177,7 +211,7 @@ def _begun(memory: Memory, action: Launch, now: float) -> PendingLaunch:
     """A launch tried again under its token is as old as its first try."""
     first = memory.pending
     same = first is not None and (first.token, first.count) == (action.token, action.count)
-    return first if first is not None and same else PendingLaunch(action.token, action.count, now)
+    return first if first is not None and same else PendingLaunch(action.token, action.count, now, action.pools)
 
 
 def may_launch(memory: Memory, wanted: int, now: float) -> int:
@@ -232,12 +266,31 @@ def _with_unseen(memory: Memory, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
 def _learn_times(memory: Memory, view: View, now: float) -> Memory:
     if view.seconds_per_task is not None:
         memory = replace(memory, seconds_per_task=_mean(memory.seconds_per_task, view.seconds_per_task))
+    if view.paces:
+        memory = replace(memory, paces=learnt(memory.paces, view.paces))
     for node in view.nodes or ():
         newcomer = node.id in memory.known and node.id not in memory.reported
         if newcomer and node.reported and node.heartbeat is not None:
             boot = max(0.0, now - node.heartbeat - node.launched)
             memory = replace(memory, boot_seconds=_mean(memory.boot_seconds, boot), stillborn=0)
     return memory
+
+
+def _learn_markets(memory: Memory, view: View, now: float) -> Memory:
+    """Counts the hours of spot nodes, and those that were taken back: gone, or leaving, without our doing."""
+    nodes = {node.id: node for node in view.nodes or () if node.up}
+    spot = {id: Pool(node.market, node.type, node.zone) for id, node in nodes.items() if node.market == SPOT}
+    before = {**memory.spot, **spot}
+    taken = [
+        id
+        for id in before
+        if id not in memory.parting
+        and id not in memory.draining
+        and (id not in nodes or (nodes[id].leaving and not nodes[id].fenced))
+    ]
+    markets = lived(memory.markets, before.values(), (before[id] for id in taken), now)
+    parting = tuple(id for id in (*memory.parting, *taken) if id in nodes)
+    return replace(memory, spot=spot, parting=parting, markets=markets)
 
 
 def _mean(before: float | None, seen: float) -> float:
@@ -309,3 +362,8 @@ def _complete_node(memory: Memory, view: View, node: Node) -> Node:
         idle_since=idle_since,
         draining=draining,
     )
+
+
+def _complete_job(paces: Paces, job: JobView, types: Sequence[str]) -> JobView:
+    seen = pace(paces, job.step, types)
+    return job if seen is None else replace(job, seconds_left=job.inputs_left * seen, learnt=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from minimoto.core.node import NodeState
 
@@ -104,6 +105,9 @@ class JobView:
         deadline: seconds since the epoch.
         created: when it was submitted, seconds since the epoch; ``None``: unknown.
         seconds_left: what those tasks take one slot, by what is known of their step beforehand; 0 if nothing is.
+        step: of the running stage.
+        inputs_left: photos, or files, of those tasks.
+        learnt: whether ``seconds_left`` is what the step was seen to take, not what is known beforehand.
     """
 
     id: str
@@ -112,6 +116,9 @@ class JobView:
     deadline: float | None = None
     seconds_left: float = 0.0
     created: float | None = None
+    step: str = ""
+    inputs_left: float = 0.0
+    learnt: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,7 @@ class View:
         jobs: the live jobs that are ready or being processed; ``None`` when they could not be read.
         reports_known: whether the heartbeats could be read.
         seconds_per_task: as seen lately; ``None`` before the first task.
+        paces: seconds an input by step and instance type: as reported, then as remembered.
         boot_seconds: from launch to first heartbeat, as seen lately; ``None`` before the first.
         slots_per_node: workers on a node.
         last_scale_out, last_scale_in: when nodes were last launched and drained.
@@ -142,6 +150,7 @@ class View:
     jobs: tuple[JobView, ...] | None = None
     reports_known: bool = True
     seconds_per_task: float | None = None
+    paces: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     boot_seconds: float | None = None
     slots_per_node: int = 1
     last_scale_out: float | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -30,6 +31,7 @@ class NodeReport:
         seconds_per_task: a running mean of finished tasks, 0 before the first.
         version: minimoto's version on the node.
         note: why it takes no work although it could, such as a full disk; for a person, or empty.
+        paces: seconds an input by step, a running mean of finished tasks.
     """
 
     node: str
@@ -42,3 +44,4 @@ class NodeReport:
     seconds_per_task: float = 0.0
     version: str = ""
     note: str = ""
+    paces: Mapping[str, float] = field(default_factory=dict)

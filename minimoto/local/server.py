@@ -42,9 +42,12 @@ class EmbeddedServer:
         from moto.core.base_backend import BackendDict
         from moto.core.model_instances import reset_model_data
 
+        from minimoto.local import fleets
+
         with self.gate.exclusive():
             BackendDict.reset()
             reset_model_data()
+            fleets.forget()
             self.gate.forget()
 
     def stop(self) -> None:
@@ -76,7 +79,7 @@ def start(port: int = 0, spill: Path | None = None) -> EmbeddedServer:
         from moto.moto_server.werkzeug_app import create_backend_app
     except ImportError as error:
         raise UsageError(f"the embedded AWS needs moto: pip install 'minimoto[local]' ({error})") from error
-    from minimoto.local import instances
+    from minimoto.local import fleets, instances
     from minimoto.local.gate import Gate
     from minimoto.local.quick import QuickDispatcher, quicken
     from minimoto.local.seed import seed
@@ -86,6 +89,7 @@ def start(port: int = 0, spill: Path | None = None) -> EmbeddedServer:
     if not _only_one.acquire(blocking=False):
         raise UsageError("this process already runs an embedded AWS; moto has one memory for a process")
     instances.install()
+    fleets.install()
     quicken()
     keep_objects_in(spill)
     gate = Gate(QuickDispatcher(create_backend_app), lambda region: seed(ACCOUNT, region))

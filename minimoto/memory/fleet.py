@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from minimoto.config import Config
+from minimoto.core.markets import Pool
 from minimoto.errors import CloudError
-from minimoto.ports import Clock, Instance
+from minimoto.ports import Clock, Instance, Launched
 
 LOOK_BACK = 600.0
 
@@ -20,11 +21,14 @@ class MemoryFleet:
 
     Parameters:
         capacity: machines that there may be at once; ``None``: any number.
+
+    ``sold_out`` holds the markets and types that cannot be had.
     """
 
     def __init__(self, config: Config, clock: Clock, capacity: int | None = None) -> None:
         self._config, self._clock = config, clock
         self.capacity = capacity
+        self.sold_out: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._machines: dict[str, Instance] = {}
@@ -36,18 +40,30 @@ class MemoryFleet:
                     self.change(machine.id, state="running", healthy=True)
             return sorted(self._present(role), key=lambda machine: (machine.launched, machine.id))
 
-    def launch(self, count: int, token: str) -> list[Instance]:
+    def pools(self, now: float) -> list[Pool]:
+        config = self._config
+        markets = ("spot", "on-demand") if config.market == "spot" else ("on-demand",)
+        return [Pool(m, type) for m in markets for type in dict.fromkeys((config.service_type, *config.more_types))]
+
+    def launch(self, count: int, token: str, pools: Sequence[Pool] = ()) -> Launched:
         with self._lock:
-            before = [machine for machine in self._machines.values() if machine.launch_token == token]
-            wanted = count - len(before)
-            free = wanted if self.capacity is None else self.capacity - len(self._present("service"))
-            if wanted > 0 and free <= 0:
-                raise CloudError(
-                    "launching service machines: there is no capacity (InsufficientInstanceCapacity)",
-                    code="InsufficientInstanceCapacity",
-                )
-            new = [self._start(token) for _ in range(min(wanted, free))]
-            return [machine for machine in before if machine.state != "terminated"] + new
+            before = {id: _pool(machine) for id, machine in self._machines.items() if machine.launch_token == token}
+            there = {id: pool for id, pool in before.items() if self._machines[id].state != "terminated"}
+            refused: dict[Pool, str] = {}
+            for pool in pools or self.pools(0.0):
+                wanted = count - len(before)
+                if wanted > 0 and not (new := self._have(pool, wanted, token)):
+                    refused[pool] = "InsufficientInstanceCapacity"
+                elif wanted > 0:
+                    before.update(new)
+                    there.update(new)
+            return Launched(there, refused)
+
+    def _have(self, pool: Pool, wanted: int, token: str) -> dict[str, Pool]:
+        """What can be had of a pool."""
+        free = wanted if self.capacity is None else self.capacity - len(self._present("service"))
+        count = 0 if (pool.market, pool.type) in self.sold_out else max(0, min(wanted, free))
+        return {self._start(pool, token).id: pool for _ in range(count)}
 
     def terminate(self, ids: Sequence[str]) -> None:
         with self._lock:
@@ -74,11 +90,13 @@ class MemoryFleet:
     def _present(self, role: str) -> list[Instance]:
         return [m for m in self._machines.values() if m.role == role and m.state != "terminated"]
 
-    def _start(self, token: str) -> Instance:
-        config = self._config
-        return self.add(
-            state="pending", healthy=None, type=config.service_type, market=config.market, launch_token=token
-        )
+    def _start(self, pool: Pool, token: str) -> Instance:
+        given = {"type": pool.type, "market": pool.market, "zone": pool.zone}
+        return self.add(state="pending", healthy=None, launch_token=token, **given)
+
+
+def _pool(machine: Instance) -> Pool:
+    return Pool(machine.market, machine.type, machine.zone)
 
 
 class MemoryMetrics:

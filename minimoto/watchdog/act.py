@@ -11,12 +11,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from minimoto.core.fleet import Decision, Drain, Launch, Terminate
-from minimoto.core.fleet_memory import Memory, decided, dump, launched, may_launch
+from minimoto.core.fleet_memory import Memory, decided, dump, launched, may_launch, refused
 from minimoto.core.fleet_view import View
+from minimoto.core.markets import Pool, in_order, paused_text, refusals_text, served
+from minimoto.core.markets import refused as learnt
+from minimoto.core.paces import by_type
 from minimoto.core.readable import counted
 from minimoto.watchdog.problems import Problems
 
 if TYPE_CHECKING:
+    from minimoto.ports import Launched
     from minimoto.wiring import Cloud
 
 MEMORY = "watchdog"
@@ -50,7 +54,8 @@ def act(
     Parameters:
         in_time: whether this pass still holds its lease; asked before anything is started or ended.
     """
-    acting = _Acting(cloud, view, decision, problems)
+    boot, task = view.boot_seconds or cloud.config.boot_seconds, view.seconds_per_task or cloud.config.task_seconds
+    acting = _Acting(cloud, view, decision, problems, boot + task / 2)
     if not in_time():
         problems.note("this pass took too long and no longer holds its lease: nothing is started or ended")
         return Acted(memory)
@@ -58,12 +63,14 @@ def act(
     drains = tuple(action for action in decision.actions if isinstance(action, Drain))
     now = cloud.clock.now()
     launch = acting.launch(memory, ended, now)
+    pools = acting.where(launch, memory, now) if launch else None
+    launch = replace(launch, pools=pools) if launch and pools is not None else None
     carried = replace(decision, actions=(*ended, *drains, *([launch] if launch else [])))
     memory = decided(memory, view, carried, now)
     if save(cloud, memory, problems):
         acting.drain(drains, memory)
         if launch and in_time():
-            memory = acting.start(launch, memory)
+            memory = acting.start(launch, launch.pools, memory)
             save(cloud, memory, problems)
     return Acted(memory, tuple(acting.done), tuple(action.node for action in ended if action.dead))
 
@@ -74,6 +81,7 @@ class _Acting:
     view: View
     decision: Decision
     problems: Problems
+    lost_seconds: float
     done: list[str] = field(default_factory=list)
 
     def terminate(self) -> tuple[Terminate, ...]:
@@ -100,7 +108,10 @@ class _Acting:
         return self.problems.did(lambda: self.cloud.nodes.request_drain(id, reason))
 
     def launch(self, memory: Memory, ended: tuple[Terminate, ...], now: float) -> Launch | None:
-        """The launch that may be tried: less by the machines that should have made room and are still there."""
+        """The launch that may be tried: less by the machines that should have made room and are still there.
+
+        A launch whose outcome is not known is tried again where it was tried, and in no other place.
+        """
         wanted = next((action for action in self.decision.actions if isinstance(action, Launch)), None)
         if wanted is None:
             return None
@@ -112,13 +123,47 @@ class _Acting:
             self.problems.note(f"the outcome of the last launch is not known yet: {allowed} of {waiting} asked for")
         return replace(wanted, count=allowed) if allowed else None
 
-    def start(self, launch: Launch, memory: Memory) -> Memory:
+    def where(self, launch: Launch, memory: Memory, now: float) -> tuple[Pool, ...] | None:
+        """Where to ask, the best first; ``None``: all that there is has just refused. Empty: as the fleet will."""
+        first = memory.pending
+        if first is not None and (first.token, first.count) == (launch.token, launch.count):
+            return first.pools
+        nowhere: list[Pool] = []
+        pools = self.problems.attempt(lambda: self.cloud.fleet.pools(now), nowhere)
+        asked = in_order(
+            pools,
+            memory.markets,
+            now,
+            seconds=by_type(self.view.paces, self.view.jobs or ()),
+            lost=self.lost_seconds / 3600,
+            urgent=launch.urgent,
+        )
+        if pools and not asked:
+            self.problems.note(paused_text(pools, memory.markets, now))
+            return None
+        return asked
+
+    def start(self, launch: Launch, pools: tuple[Pool, ...], memory: Memory) -> Memory:
         """Starts nodes. Where that fails the token stays: whatever was started under it will be found by it."""
-        new = self.problems.attempt(lambda: self.cloud.fleet.launch(launch.count, launch.token), None)
+        new = self.problems.attempt(lambda: self.cloud.fleet.launch(launch.count, launch.token, pools), None)
         if new is None:
             return memory
-        ids = [instance.id for instance in new]
-        self.done.append(f"launched {counted(len(ids), 'node')} ({', '.join(ids)})")
-        if len(ids) < launch.count:
-            self.problems.note(f"{counted(launch.count, 'node')} asked for, {len(ids)} could be had")
-        return launched(memory, ids, self.cloud.clock.now())
+        now = self.cloud.clock.now()
+        markets = served(learnt(memory.markets, new.refused, now), new.machines.values())
+        memory = replace(memory, markets=markets)
+        if len(new.ids) < launch.count:
+            reasons = refusals_text(new.refused)
+            had = f"{counted(launch.count, 'node')} asked for, {len(new.ids)} could be had"
+            self.problems.note(f"{had} ({reasons})" if reasons else had)
+        if not new.ids:
+            return refused(memory)
+        self.done.append(f"launched {counted(len(new.ids), 'node')} ({_where(new)})")
+        return launched(memory, new.ids, now)
+
+
+def _where(new: Launched) -> str:
+    """The nodes by the pool that gave them."""
+    by_pool: dict[str, list[str]] = {}
+    for id, pool in new.machines.items():
+        by_pool.setdefault(str(pool), []).append(id)
+    return "; ".join(f"{pool}: {', '.join(ids)}" for pool, ids in by_pool.items())

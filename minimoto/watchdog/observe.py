@@ -102,6 +102,7 @@ def observe(cloud: Cloud, problems: Problems, price: float | None = None) -> Obs
         jobs=None if jobs is None else tuple(_job(job) for job in jobs if job.running is not None),
         reports_known=reports is not None,
         seconds_per_task=_seconds_per_task(reports or (), now),
+        paces=_paces(reports or (), nodes or (), now),
         slots_per_node=_slots_per_node(nodes or (), cloud.config),
         price_per_hour=price,
     )
@@ -159,13 +160,26 @@ def _job(job: Job) -> JobView:
     left = len(stage.missing)
     inputs = job.stages[job.stage - 1].outputs if job.stage else job.photos
     step = STEPS.get(stage.step)
-    seconds = step.seconds_per_item * inputs * left / stage.tasks if step and stage.tasks else 0.0
-    return JobView(job.id, left, len(job.stages) - 1 - job.stage, job.deadline, seconds, job.created)
+    inputs_left = inputs * left / stage.tasks if stage.tasks else 0.0
+    seconds = step.seconds_per_item * inputs_left if step else 0.0
+    after = len(job.stages) - 1 - job.stage
+    return JobView(job.id, left, after, job.deadline, seconds, job.created, stage.step, inputs_left)
 
 
 def _seconds_per_task(reports: Sequence[NodeReport], now: float) -> float | None:
     seen = [r.seconds_per_task for r in reports if r.seconds_per_task > 0 and now - r.beat <= BEHIND_SECONDS]
     return fmean(seen) if seen else None
+
+
+def _paces(reports: Sequence[NodeReport], nodes: Sequence[Node], now: float) -> dict[str, dict[str, float]]:
+    """Seconds an input by step and type of machine, the mean of the slots that report it."""
+    types = {node.id: node.type for node in nodes}
+    seen: dict[str, dict[str, list[float]]] = {}
+    for report in reports:
+        if report.node in types and now - report.beat <= BEHIND_SECONDS:
+            for step, seconds in report.paces.items():
+                seen.setdefault(step, {}).setdefault(types[report.node], []).append(seconds)
+    return {step: {type: fmean(values) for type, values in of.items()} for step, of in seen.items()}
 
 
 def _slots_per_node(nodes: Sequence[Node], config: Config) -> int:

@@ -9,63 +9,81 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from minimoto.aws.clients import client
-from minimoto.aws.fleet import Ec2Fleet, Offer, run_request
+from minimoto.aws.fleet import Ec2Fleet
+from minimoto.aws.launching import fleet_request, rounds
 from minimoto.config import Config
+from minimoto.core.markets import Pool
 from minimoto.errors import CloudError, ConfigError
+from minimoto.ports import Launched
 
 CONFIG = Config(name="trip", launch_template="lt-1", service_identity="trip-service")
 
 
 class Market:
-    """EC2 with so much capacity: takes ``run_instances`` off the wire and answers it."""
+    """EC2 with so much capacity: takes ``create_fleet`` off the wire and answers it."""
 
     def __init__(self, ec2: Any, capacity: dict[str, int], zones: tuple[str, ...] = ()) -> None:
         self.ec2, self.capacity, self.zones = ec2, dict(capacity), zones
-        self.asked: list[str] = []
+        self.asked: list[tuple[int, list[str]]] = []
         self.requests: list[dict[str, Any]] = []
         self.refusal = "InsufficientInstanceCapacity"
 
     def __enter__(self) -> Market:
-        self.real = self.ec2.run_instances, self.ec2.get_paginator
-        self.ec2.run_instances, self.ec2.get_paginator = self.run_instances, self.get_paginator
+        self.real = self.ec2.create_fleet, self.ec2.get_paginator
+        self.ec2.create_fleet, self.ec2.get_paginator = self.create_fleet, self.get_paginator
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.ec2.run_instances, self.ec2.get_paginator = self.real
+        self.ec2.create_fleet, self.ec2.get_paginator = self.real
 
-    def run_instances(self, **request: Any) -> Any:
-        market = "spot" if "InstanceMarketOptions" in request else "on-demand"
-        offer = str(Offer(market, request["InstanceType"], request.get("Placement", {}).get("AvailabilityZone", "")))
-        self.asked.append(f"{offer} {request['MinCount']}-{request['MaxCount']}")
+    def create_fleet(self, **request: Any) -> Any:
+        wanted = request["TargetCapacitySpecification"]
+        (config,) = request["LaunchTemplateConfigs"]
+        pools = [
+            Pool(wanted["DefaultTargetCapacityType"], o["InstanceType"], o.get("AvailabilityZone", ""))
+            for o in config["Overrides"]
+        ]
+        self.asked.append((wanted["TotalTargetCapacity"], [str(pool) for pool in pools]))
         self.requests.append(request)
-        free = min(self.capacity.get(offer, 0), request["MaxCount"])
-        if free < request["MinCount"]:
-            raise ClientError({"Error": {"Code": self.refusal, "Message": f"No {offer}."}}, "RunInstances")
-        self.capacity[offer] -= free
-        made = len(self.asked)
-        return {"Instances": [machine(f"i-{made}-{n}", offer, request) for n in range(free)]}
+        answer: dict[str, Any] = {"Instances": [], "Errors": []}
+        left = wanted["TotalTargetCapacity"]
+        for pool, override in zip(pools, config["Overrides"], strict=True):
+            given = min(left, self.capacity.get(str(pool), 0))
+            self.capacity[str(pool)] = self.capacity.get(str(pool), 0) - given
+            left -= given
+            told = {"LaunchTemplateAndOverrides": {"Overrides": override}, "Lifecycle": pool.market}
+            ids = [f"i-{len(self.asked)}-{pool.type}-{n}" for n in range(given)]
+            if given:
+                answer["Instances"].append({**told, "InstanceIds": ids, "InstanceType": pool.type})
+            if left:
+                answer["Errors"].append({**told, "ErrorCode": self.refusal, "ErrorMessage": f"No {pool}."})
+        return answer
 
     def get_paginator(self, name: str) -> Any:
+        prices = [
+            {"InstanceType": "g5.xlarge", "AvailabilityZone": zone, "SpotPrice": f"0.{4 + n}"}
+            for n, zone in enumerate(self.zones)
+        ]
         pages = {
             "describe_instances": [{"Reservations": []}],
             "describe_subnets": [{"Subnets": [{"AvailabilityZone": zone} for zone in self.zones]}],
+            "describe_spot_price_history": [{"SpotPriceHistory": prices}],
         }
         return type("Pages", (), {"paginate": lambda self, **_: pages[name]})()
 
 
-def machine(id: str, offer: str, request: dict[str, Any]) -> dict[str, Any]:
+def machine(id: str) -> dict[str, Any]:
+    ours = {"minimoto:deployment": "trip", "minimoto:role": "service"}
     return {
         "InstanceId": id,
-        "State": {"Name": "pending"},
+        "State": {"Name": "running"},
         "LaunchTime": datetime(2025, 1, 1, tzinfo=UTC),
-        "InstanceType": request["InstanceType"],
+        "InstanceType": "g5.xlarge",
         "Placement": {"AvailabilityZone": "z1"},
-        "Tags": request["TagSpecifications"][0]["Tags"],
-        **({"InstanceLifecycle": "spot"} if offer.startswith("spot") else {}),
+        "Tags": [{"Key": key, "Value": value} for key, value in ours.items()],
     }
 
 
@@ -84,26 +102,29 @@ def market(session: boto3.session.Session, config: Config) -> Callable[..., Mark
     return lambda capacity, zones=(): Market(client(session, config, "ec2"), capacity, zones)
 
 
+def markets(had: Launched) -> list[str]:
+    return [pool.market for pool in had.machines.values()]
+
+
 def test_spot_first_and_all_at_once(fleet: Ec2Fleet, market: Callable[..., Market]) -> None:
     with market({"spot g5.xlarge": 9}) as ec2:
-        machines = fleet.launch(3, "pass-1")
-    assert ec2.asked == ["spot g5.xlarge 3-3"]
-    assert [(m.market, m.type, m.launch_token, m.role) for m in machines] == [
-        ("spot", "g5.xlarge", "pass-1", "service")
-    ] * 3
+        had = fleet.launch(3, "pass-1")
+    assert ec2.asked == [(3, ["spot g5.xlarge"])]
+    assert list(had.machines.values()) == [Pool("spot", "g5.xlarge")] * 3
 
 
 def test_on_demand_only(session: boto3.session.Session, config: Config, market: Callable[..., Market]) -> None:
     with market({"spot g5.xlarge": 9, "on-demand g5.xlarge": 9}) as ec2:
         Ec2Fleet(session, replace(config, market="on-demand")).launch(1, "pass-1")
-    assert ec2.asked == ["on-demand g5.xlarge 1-1"]
+    assert ec2.asked == [(1, ["on-demand g5.xlarge"])]
 
 
 def test_what_spot_has_is_taken_and_the_rest_on_demand(fleet: Ec2Fleet, market: Callable[..., Market]) -> None:
     with market({"spot g5.xlarge": 2, "on-demand g5.xlarge": 9}) as ec2:
-        machines = fleet.launch(5, "pass-1")
-    assert ec2.asked == ["spot g5.xlarge 5-5", "spot g5.xlarge 1-5", "on-demand g5.xlarge 3-3"]
-    assert [m.market for m in machines] == ["spot"] * 2 + ["on-demand"] * 3
+        had = fleet.launch(5, "pass-1")
+    assert ec2.asked == [(5, ["spot g5.xlarge"]), (3, ["on-demand g5.xlarge"])]
+    assert markets(had) == ["spot"] * 2 + ["on-demand"] * 3
+    assert not had.refused, "a pool that gave some may be asked again"
 
 
 def test_other_types_before_another_market(
@@ -111,47 +132,49 @@ def test_other_types_before_another_market(
 ) -> None:
     fleet = Ec2Fleet(session, replace(config, more_types=("g6.xlarge", "g5.xlarge", "g4dn.xlarge")))
     with market({"on-demand g6.xlarge": 1}) as ec2:
-        (machine,) = fleet.launch(1, "pass-1")
-    assert [asked.removesuffix(" 1-1") for asked in ec2.asked] == [
-        "spot g5.xlarge",
-        "spot g6.xlarge",
-        "spot g4dn.xlarge",
-        "on-demand g5.xlarge",
-        "on-demand g6.xlarge",
+        had = fleet.launch(1, "pass-1")
+    types = ["g5.xlarge", "g6.xlarge", "g4dn.xlarge"]
+    assert ec2.asked == [(1, [f"{market} {type}" for type in types]) for market in ("spot", "on-demand")]
+    assert list(had.machines.values()) == [Pool("on-demand", "g6.xlarge")]
+    assert [str(pool) for pool in had.refused] == [*(f"spot {type}" for type in types), "on-demand g5.xlarge"]
+
+
+def test_pools_are_types_and_zones_with_their_prices(
+    session: boto3.session.Session, config: Config, market: Callable[..., Market]
+) -> None:
+    with market({}, ("z1", "z2")):
+        pools = Ec2Fleet(session, replace(config, more_types=("x9.huge",))).pools(1e9)
+    assert [(str(pool), pool.price) for pool in pools] == [
+        ("spot g5.xlarge in z1", 0.4),
+        ("spot g5.xlarge in z2", 0.5),
+        ("spot x9.huge in z1", None),
+        ("spot x9.huge in z2", None),
+        ("on-demand g5.xlarge in z1", 1.006),
+        ("on-demand g5.xlarge in z2", 1.006),
+        ("on-demand x9.huge in z1", None),
+        ("on-demand x9.huge in z2", None),
     ]
-    assert (machine.type, machine.market) == ("g6.xlarge", "on-demand")
 
 
-def test_other_zones_before_another_type(fleet: Ec2Fleet, market: Callable[..., Market]) -> None:
-    with market({"spot g5.xlarge in z2": 1, "on-demand g5.xlarge": 1}, ("z2", "z1")) as ec2:
-        assert len(fleet.launch(1, "pass-1")) == 1
-    assert ec2.asked == ["spot g5.xlarge 1-1", "spot g5.xlarge in z1 1-1", "spot g5.xlarge in z2 1-1"]
-
-
-@pytest.mark.parametrize("code", ["SpotMaxPriceTooLow", "MaxSpotInstanceCountExceeded", "VcpuLimitExceeded"])
-def test_a_limit_is_the_same_in_every_zone(fleet: Ec2Fleet, market: Callable[..., Market], code: str) -> None:
-    with market({"on-demand g5.xlarge": 1}, ("z1", "z2")) as ec2:
+@pytest.mark.parametrize("code", ["SpotMaxPriceTooLow", "MaxSpotInstanceCountExceeded", "InvalidFleetConfiguration"])
+def test_whatever_a_pool_lacks_the_next_is_asked(fleet: Ec2Fleet, market: Callable[..., Market], code: str) -> None:
+    with market({"on-demand g5.xlarge": 1}) as ec2:
         ec2.refusal = code
-        assert len(fleet.launch(1, "pass-1")) == 1
-    assert ec2.asked == ["spot g5.xlarge 1-1", "on-demand g5.xlarge 1-1"]
+        had = fleet.launch(1, "pass-1")
+    assert (markets(had), had.refused) == (["on-demand"], {Pool("spot", "g5.xlarge"): code})
 
 
 def test_fewer_than_wanted_are_better_than_none(fleet: Ec2Fleet, market: Callable[..., Market]) -> None:
     with market({"on-demand g5.xlarge": 1}):
-        assert len(fleet.launch(4, "pass-1")) == 1
-
-
-def test_none_at_all_is_an_error_with_the_reason(fleet: Ec2Fleet, market: Callable[..., Market]) -> None:
-    with market({}), pytest.raises(CloudError, match=r"launching 2 on-demand g5\.xlarge: No on-demand") as caught:
-        fleet.launch(2, "pass-1")
-    assert caught.value.code == "InsufficientInstanceCapacity"
+        assert markets(fleet.launch(4, "pass-1")) == ["on-demand"]
 
 
 def test_another_refusal_ends_the_launch(fleet: Ec2Fleet, market: Callable[..., Market]) -> None:
     with market({}) as ec2:
         ec2.refusal = "UnauthorizedOperation"
-        with pytest.raises(CloudError, match="UnauthorizedOperation"):
+        with pytest.raises(CloudError, match=r"launching spot g5\.xlarge: No spot g5\.xlarge\. \(Unauth") as caught:
             fleet.launch(1, "pass-1")
+    assert caught.value.code == "UnauthorizedOperation"
     assert len(ec2.asked) == 1
 
 
@@ -159,26 +182,38 @@ def test_every_call_has_a_client_token_of_its_own_and_the_same_again(
     fleet: Ec2Fleet, market: Callable[..., Market]
 ) -> None:
     def tokens(token: str) -> list[str]:
-        with market({"on-demand g5.xlarge": 1}, ("z1",)) as ec2:
+        with market({"on-demand g5.xlarge": 1}) as ec2:
             fleet.launch(3, token)
         return [request["ClientToken"] for request in ec2.requests]
 
     first = tokens("pass-1")
-    assert len(set(first)) == len(first) > 3
+    assert len(set(first)) == len(first) == 2
     assert all(len(token) <= 64 for token in first)
     assert tokens("pass-1") == first
     assert not set(tokens("pass-2")) & set(first)
 
 
 def test_the_request_says_what_setup_made_and_whose_it_is() -> None:
-    request = run_request(CONFIG, "lt-1", Offer("spot", "g5.xlarge", "z1"), 1, 4, "pass-1")
-    assert request["LaunchTemplate"] == {"LaunchTemplateId": "lt-1", "Version": "$Default"}
-    assert request["InstanceMarketOptions"]["SpotOptions"]["InstanceInterruptionBehavior"] == "terminate"
-    instance, volume = ({tag["Key"]: tag["Value"] for tag in s["Tags"]} for s in request["TagSpecifications"])
+    pools = [Pool("spot", "g5.xlarge", "z1"), Pool("spot", "g6.xlarge")]
+    request = fleet_request(CONFIG, "lt-1", pools, 4, "pass-1/0")
+    (config,) = request["LaunchTemplateConfigs"]
+    assert config["LaunchTemplateSpecification"] == {"LaunchTemplateId": "lt-1", "Version": "$Default"}
+    assert config["Overrides"] == [
+        {"InstanceType": "g5.xlarge", "Priority": 0.0, "AvailabilityZone": "z1"},
+        {"InstanceType": "g6.xlarge", "Priority": 1.0},
+    ]
+    assert request["SpotOptions"]["InstanceInterruptionBehavior"] == "terminate"
+    tags = {s["ResourceType"]: {tag["Key"]: tag["Value"] for tag in s["Tags"]} for s in request["TagSpecifications"]}
     ours = {"minimoto:deployment": "trip", "minimoto:role": "service"}
-    assert instance == {**ours, "Name": "trip-service", "minimoto:launch": "pass-1"}
-    assert volume == ours
-    assert "InstanceMarketOptions" not in run_request(CONFIG, "lt-1", Offer("on-demand", "g5.xlarge"), 1, 1, "t")
+    assert tags["instance"] == {**ours, "Name": "trip-service", "minimoto:launch": "pass-1"}
+    assert tags["volume"] == tags["fleet"] == ours
+    on_demand = fleet_request(CONFIG, "lt-1", [Pool("on-demand", "g5.xlarge")], 1, "t/0")
+    assert (on_demand["OnDemandOptions"], "SpotOptions" in on_demand) == ({"AllocationStrategy": "prioritized"}, False)
+
+
+def test_a_fleet_is_of_one_market() -> None:
+    pools = [Pool("spot", "a"), Pool("spot", "b"), Pool("on-demand", "a"), Pool("spot", "c")]
+    assert rounds(pools) == [pools[:2], pools[2:3], pools[3:]]
 
 
 # Against the embedded EC2
@@ -193,8 +228,8 @@ def test_a_machine_older_than_the_launch_template_finds_it_by_its_tag(
     ec2 = client(session, cloud.config, "ec2")
     tags = [{"Key": "minimoto:deployment", "Value": cloud.config.name}]
     ec2.create_tags(Resources=[cloud.config.launch_template], Tags=tags)
-    (started,) = fleet.launch(1, "pass-1")
-    assert [machine.id for machine in cloud.fleet.instances()] == [started.id]
+    started = fleet.launch(1, "pass-1").ids
+    assert [machine.id for machine in cloud.fleet.instances()] == started
 
 
 def start(ec2: Any, deployment: str, role: str) -> str:
@@ -216,11 +251,11 @@ def test_machines_that_are_not_ours_are_neither_seen_nor_terminated(
 ) -> None:
     ec2 = client(session, cloud.config, "ec2")
     strange = start(ec2, cloud.config.name if of == "ours" else of, role)
-    (ours,) = cloud.fleet.launch(1, "pass-1")
-    assert [machine.id for machine in cloud.fleet.instances()] == [ours.id]
+    (ours,) = cloud.fleet.launch(1, "pass-1").ids
+    assert [machine.id for machine in cloud.fleet.instances()] == [ours]
     with pytest.raises(CloudError, match=f"{strange}: no service machine of {cloud.config.name}"):
-        cloud.fleet.terminate([ours.id, strange])
-    states = ec2.describe_instances(InstanceIds=[ours.id, strange])["Reservations"]
+        cloud.fleet.terminate([ours, strange])
+    states = ec2.describe_instances(InstanceIds=[ours, strange])["Reservations"]
     assert [r["Instances"][0]["State"]["Name"] for r in states] == ["running", "running"]
 
 
@@ -231,8 +266,7 @@ def test_the_machines_of_a_role(cloud: Any, session: boto3.session.Session) -> N
 
 
 def test_stopped_machines_are_seen(cloud: Any, session: boto3.session.Session) -> None:
-    (machine,) = cloud.fleet.launch(1, "pass-1")
-    client(session, cloud.config, "ec2").stop_instances(InstanceIds=[machine.id])
+    client(session, cloud.config, "ec2").stop_instances(InstanceIds=cloud.fleet.launch(1, "pass-1").ids)
     (seen,) = cloud.fleet.instances()
     assert (seen.state, seen.healthy) == ("stopped", None)
 
@@ -256,9 +290,8 @@ def test_both_status_checks_count(
         "SystemStatus": {"Status": system},
         "InstanceStatus": {"Status": instance},
     }
-    running = machine("i-1", "on-demand", run_request(CONFIG, "lt-1", Offer("on-demand", "g5.xlarge"), 1, 1, "t"))
     with Stubber(client(session, config, "ec2")) as stub:
-        seen = {"Reservations": [{"Instances": [{**running, "State": {"Name": "running"}}]}]}
+        seen = {"Reservations": [{"Instances": [machine("i-1")]}]}
         stub.add_response("describe_instances", seen)
         stub.add_response(
             "describe_instance_status",

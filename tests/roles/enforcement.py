@@ -158,14 +158,39 @@ def _of_ec2(self: Any) -> list[Demand]:
             Demand(f"{arn}:instance/{id}", _tags("aws:ResourceTag", backend.describe_tags({"resource-id": [id]})))
             for id in ids
         ]
+    asked = {name: values[0] for name, values in self.querystring.items()}
     if self._get_action() == "RunInstances":
-        return _of_launch(backend, arn, self)
+        return _of_launch(backend, arn, asked)
+    if self._get_action() == "CreateFleet":
+        return _of_fleet(backend, arn, asked)
     return [Demand("*")]
 
 
-def _of_launch(backend: Any, arn: str, request: Any) -> list[Demand]:
+def _of_fleet(backend: Any, arn: str, asked: Mapping[str, str]) -> list[Demand]:
+    """What an instant fleet touches: by itself, and as the launch that it makes in its caller's name."""
+    prefix = "LaunchTemplateConfigs.1.LaunchTemplateSpecification."
+    launch = {
+        name.replace(prefix, "LaunchTemplate."): value
+        for name, value in asked.items()
+        if name.startswith((prefix, "TagSpecification."))
+    }
+    running = _of_launch(backend, arn, launch)
+    keys = {f"aws:RequestTag/{key}": value for key, value in _requested_tags(launch).items()}
+    template = launch.get("LaunchTemplate.LaunchTemplateId", "")
+    owned = _tags("aws:ResourceTag", backend.describe_tags({"resource-id": [template]}))
+    kinds = ("network-interface", "volume", "subnet", "security-group", "key-pair")
+    own = [
+        Demand(f"{arn}:launch-template/{template}", owned),
+        *(Demand(f"{arn}:{kind}/*", keys) for kind in ("fleet", "instance")),
+        *(Demand(f"{arn}:{kind}/*") for kind in kinds),
+        Demand(f"{arn.removesuffix(ACCOUNT)}:image/*"),
+        Demand(f"{arn}:fleet/*", {"ec2:CreateAction": "CreateFleet", **keys}, "ec2:CreateTags"),
+    ]
+    return [*own, *(Demand(d.resource, d.keys, d.action or "ec2:RunInstances") for d in running)]
+
+
+def _of_launch(backend: Any, arn: str, asked: Mapping[str, str]) -> list[Demand]:
     """Every resource that a launch touches, its tags, and the role that it hands on."""
-    asked = {name: values[0] for name, values in request.querystring.items()}
     template, data = None, {}
     if "LaunchTemplate.LaunchTemplateId" in asked:
         template = backend.get_launch_template(asked["LaunchTemplate.LaunchTemplateId"])

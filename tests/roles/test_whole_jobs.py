@@ -28,7 +28,6 @@ from .enforcement import asked
 
 SELDOM = {
     "s3:AbortMultipartUpload": "a large upload fails",
-    "ec2:DescribeSubnets": "no zone of EC2's own choice has a machine left",
     "ec2:DescribeLaunchTemplates": "a machine is older than the launch template",
 }
 """What a role may do for when something goes wrong."""
@@ -125,12 +124,12 @@ def test_the_watchdog_sizes_the_fleet_and_repairs_what_was_lost(ours: Roles, tmp
     assert list(cloud.store.list(job.inputs / "work/")) == []
     assert cloud.jobs.get("unsent-1").stages[0].enqueued
     assert json.dumps(seen.document())
-    [machine] = cloud.fleet.launch(1, "by-hand")
-    cloud.nodes.request_drain(machine.id, "scaled in")
-    assert service.nodes.drain_requested(machine.id) == "scaled in"
-    cloud.fleet.terminate([machine.id, ours.machines["service"]])
-    cloud.nodes.forget(machine.id)
-    assert machine.id not in {instance.id for instance in cloud.fleet.instances() if instance.state == "running"}
+    [machine] = cloud.fleet.launch(1, "by-hand", cloud.fleet.pools(cloud.clock.now())).ids
+    cloud.nodes.request_drain(machine, "scaled in")
+    assert service.nodes.drain_requested(machine) == "scaled in"
+    cloud.fleet.terminate([machine, ours.machines["service"]])
+    cloud.nodes.forget(machine)
+    assert machine not in {instance.id for instance in cloud.fleet.instances() if instance.state == "running"}
     assert cloud.ledger.decisions(0.0)
 
 

@@ -15,7 +15,7 @@ from minimoto.core.node import NodeReport, NodeState
 
 def test_status_is_printed_byte_for_byte(deployed: Deployed) -> None:
     assert deployed("--status") == (0, "average utilisation: -\nqueue length: 0\n", "")
-    busy, quiet, stopped, new = (deployed.cloud.fleet.launch(1, token)[0].id for token in "abcd")
+    busy, quiet, stopped, new = (deployed.cloud.fleet.launch(1, token).ids[0] for token in "abcd")
     deployed.set_cpu(busy, 79.6)
     deployed.set_cpu(quiet, 20.4)
     deployed.stop(stopped)
@@ -39,7 +39,7 @@ def test_status_is_printed_byte_for_byte(deployed: Deployed) -> None:
 
 
 def test_status_goes_on_without_what_cannot_be_seen(deployed: Deployed) -> None:
-    id = deployed.cloud.fleet.launch(1, "a")[0].id
+    id = deployed.cloud.fleet.launch(1, "a").ids[0]
     lost = deployed.cloud.config.queue_url + "-gone"
     status, out, err = deployed("--status", MINIMOTO_SQS_QUEUE_URL=lost)
     assert (status, out) == (1, f"instance: {id} running -\naverage utilisation: -\nqueue length: -\n")
@@ -52,7 +52,8 @@ def test_passes_and_their_explanations(deployed: Deployed) -> None:
     status, out, err = deployed()
     assert (status, err) == (0, "")
     id = deployed.cloud.fleet.instances()[0].id
-    assert out == (f"at least 1 node, there are 0\nlaunched 1 node ({id})\n")
+    launched = f"launched 1 node (on-demand g5.xlarge in us-east-1a: {id})"
+    assert out == (f"at least 1 node, there are 0\n{launched}\n")
     deployed.cloud.nodes.beat(NodeReport(id, 0, NodeState.READY, time.time()))
     assert deployed() == (0, "1 node: enough for an empty queue\n", "")
     status, out, _ = deployed("--explain")
@@ -64,7 +65,7 @@ def test_passes_and_their_explanations(deployed: Deployed) -> None:
     status, out, _ = deployed("--explain", "--since", "1h")
     rules = [line.split()[3] for line in out.splitlines() if not line.startswith(" ")]
     assert rules == ["min:", "steady:"]
-    assert f"    launched 1 node ({id})" in out
+    assert f"    {launched}" in out
     assert [each["rule"] for each in json.loads(deployed("--explain", "--since", "1h", "--json")[1])] == [
         "min",
         "steady",

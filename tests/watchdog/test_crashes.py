@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,14 @@ from played_fleet import Fleet
 
 from minimoto import config as settings
 from minimoto.config import Config
+from minimoto.core.markets import Pool
 from minimoto.errors import CloudError
-from minimoto.ports import Instance
+from minimoto.ports import Instance, Launched
 from minimoto.watchdog.patrol import Watchdog
 
 DRIVER = Path(__file__).with_name("killed_pass.py")
 ROOT = Path(__file__).parents[2]
-CALLS = 11
+CALLS = 12
 """One more than the changing calls of one pass, so that the last one comes to its end."""
 
 
@@ -69,12 +70,12 @@ def test_a_pass_that_outlived_its_lease_repeats_no_launch(fleet: Fleet, monkeypa
     """Both watchdogs have read the same memory; the second launches while the first still waits for its answer."""
     launch, tried = fleet.cloud.fleet.launch, []
 
-    def slow(count: int, token: str) -> object:
+    def slow(count: int, token: str, pools: Sequence[Pool]) -> object:
         if not tried:
             tried.append(token)
             fleet.clock.advance(300)
             assert Watchdog(fleet.cloud, owner="second").run_pass()  # type: ignore[arg-type]
-        return launch(count, token)
+        return launch(count, token, pools)
 
     monkeypatch.setattr(fleet.cloud.fleet, "launch", slow)
     fleet.run()
@@ -94,9 +95,9 @@ def lag(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[i
     def late(role: str = "service") -> list[Instance]:
         return [machine for machine in instances(role) if fleet.now - machine.launched >= seconds]
 
-    def counted(count: int, token: str) -> list[Instance]:
+    def counted(count: int, token: str, pools: Sequence[Pool]) -> Launched:
         asked.append(count)
-        made = launch(count, token)
+        made = launch(count, token, pools)
         if len(asked) == 1:
             raise Killed
         return made

@@ -210,10 +210,47 @@ def test_the_budget_is_counted_and_kept(make_fleet: Callable[..., Fleet]) -> Non
 def test_capacity_that_cannot_be_had_is_said_and_asked_for_again(fleet: Fleet) -> None:
     fleet.cloud.fleet.capacity = 0
     told = fleet.run()
-    assert "there is no capacity" in told.problems[0]
+    nothing = "spot g5.xlarge: InsufficientInstanceCapacity, on-demand g5.xlarge: InsufficientInstanceCapacity"
+    assert told.problems == (f"1 node asked for, 0 could be had ({nothing})",)
+    paused = fleet.run(after=20)
+    assert paused.problems[0].endswith("): asked again in 40 s")
     fleet.cloud.fleet.capacity = 1
-    assert len(fleet.run(after=60).done) == 1
+    assert len(fleet.run(after=40).done) == 1
     assert len(fleet.ids) == 1
+
+
+def test_what_refused_is_left_alone_and_the_next_best_is_asked(make_fleet: Callable[..., Fleet]) -> None:
+    fleet = make_fleet(min_nodes=2, more_types=("g6.xlarge",))
+    fleet.cloud.fleet.sold_out |= {("spot", "g5.xlarge"), ("spot", "g6.xlarge")}
+    start = fleet.now
+    told = fleet.run()
+    assert [line.split(": ")[0] for line in told.done] == ["launched 2 nodes (on-demand g5.xlarge"]
+    assert told.problems == ()
+    fleet.cloud.fleet.sold_out.clear()
+    for after, markets in ((40, ["on-demand"] * 2), (61, ["on-demand", "spot"])):
+        for id in fleet.ids:
+            fleet.beat(id)
+        fleet.run(after=10)
+        fleet.cloud.fleet.terminate([fleet.ids[0]])
+        fleet.run(after=start + after - fleet.now)
+        assert sorted(machine.market for machine in fleet.cloud.fleet.instances()) == markets
+
+
+def test_nodes_that_are_taken_back_are_learnt_from(fleet: Fleet) -> None:
+    fleet.run()
+    fleet.beat(fleet.ids[0])
+    fleet.run(after=30)
+    fleet.cloud.fleet.terminate(fleet.ids)
+    fleet.run(after=30)
+    ((pool, count),) = json.loads(fleet.cloud.ledger.recall(MEMORY))["markets"]["interruptions"].items()
+    assert (pool, round(count, 3)) == ("spot g5.xlarge", 1.0)
+    # One that the watchdog ended itself is no interruption.
+    id = fleet.ids[0]
+    for _ in range(4):
+        fleet.beat(id, NodeState.FENCED)
+        fleet.run(after=30)
+    assert id not in fleet.ids
+    assert sum(json.loads(fleet.cloud.ledger.recall(MEMORY))["markets"]["interruptions"].values()) <= 1.0
 
 
 def test_a_memory_that_cannot_be_read_begins_anew(fleet: Fleet) -> None:

@@ -10,8 +10,9 @@ else: SQS gives them approximately and up to a minute late, the jobs are exact.
 The nodes are enough if, for each parcel, they can do it and all that are due before it in time (earliest due first,
 which is optimal on like nodes; Horn 1974). A node that works offers its slots for the whole time, a booting one for
 what is left after its boot, a new one for the whole tasks that fit in after a boot; draining and dead ones offer
-nothing. A task takes what tasks took lately, or what is known of its job's step beforehand if that is more: a film
-behind a hundred quick tasks is not taken for one of them. Time is used to save money: a boot is paid for like work, so
+nothing. A task takes what its step was seen to take an input on the types of machine that there are; before that was
+seen, what tasks took lately, or what is known of its step beforehand if that is more: a film behind a hundred quick
+tasks is not taken for one of them. Time is used to save money: a boot is paid for like work, so
 few nodes for long cost less than many for a moment.
 
 Scale-out is one step; scale-in takes only nodes that have been idle for the cooldown, and only those that would not be
@@ -55,12 +56,14 @@ class Parcel:
         each: seconds that one takes a slot.
         horizon: seconds until they are due; long enough for a new node to boot and do one of them.
         why: what sets the horizon, for a person.
+        firm: that is a deadline somebody named.
     """
 
     tasks: int
     each: float
     horizon: float
     why: str
+    firm: bool = False
 
 
 @dataclass(frozen=True)
@@ -195,16 +198,25 @@ def _of_queue(view: View, limits: Limits, each: float) -> list[Parcel]:
 def _of_jobs(view: View, jobs: Sequence[JobView], limits: Limits, seen: float, now: float) -> list[Parcel]:
     parcels = []
     for job in jobs:
-        each = max(seen, job.seconds_left / job.tasks_left) if job.tasks_left else seen
+        each = _each(job, seen)
         waited = now - job.created if job.created is not None else view.oldest or 0.0
         horizon, why = limits.target_seconds - waited, f"{job.id} within {limits.target_seconds:.0f} s of its start"
-        if job.deadline is not None and job.deadline > now:
+        firm = job.deadline is not None and job.deadline > now
+        if job.deadline is not None and firm:
             horizon, why = job.deadline - now, f"before the deadline of {job.id} in {job.deadline - now:.0f} s"
-        parcels.append(Parcel(job.tasks_left, each, horizon - job.stages_after * each, why))
+        parcels.append(Parcel(job.tasks_left, each, horizon - job.stages_after * each, why, firm))
     ghosts = view.visible and view.in_flight is not None and (view.oldest or 0.0) >= GHOSTS_SECONDS
     if ghosts and not any(parcel.tasks for parcel in parcels):
         parcels.append(Parcel(1, seen, limits.target_seconds, "messages wait that no live job knows of"))
     return parcels
+
+
+def _each(job: JobView, seen: float) -> float:
+    """Seconds of a task: as its step was seen to take; else as tasks took lately, or as is known beforehand if more."""
+    if not job.tasks_left:
+        return seen
+    own = job.seconds_left / job.tasks_left
+    return own if job.learnt and own > 0 else max(seen, own)
 
 
 def _at_work(view: View) -> int:
@@ -264,7 +276,10 @@ def _out(demand: Demand, view: View, limits: Limits, more: int, parcel: Parcel |
         f"{_backlog(demand)} take {demand.work:.0f} s of work: {parcel.why} that needs "
         f"{_count(len(counted) + more, 'node')}; there are {len(counted)}, {booting} of them booting"
     )
-    return Wish("launch", reason, launch=more)
+    urgent = parcel.firm and parcel.horizon < 2 * (demand.boot + parcel.each)
+    if urgent:
+        reason += "; on demand first: were a spot node taken back, there would be no time to boot another"
+    return Wish("launch", reason, launch=more, urgent=urgent)
 
 
 def _backlog(demand: Demand) -> str:
