@@ -100,6 +100,7 @@ class Config:
     market: str = _s("FLEET", "market", "spot", "spot (on-demand where spot cannot be had) or on-demand")
     more_types: tuple[str, ...] = _s("FLEET", "more_types", (), "other instance types to fall back to")
     budget_per_day: float = _s("FLEET", "budget_per_day", 0.0, "US dollars a day that are never passed; 0: no limit")
+    budget_per_job: float = _s("FLEET", "budget_per_job", 0.0, "US dollars that a job may cost at most; 0: no limit")
     price_per_hour: float = _s("FLEET", "price_per_hour", 0.0, "US dollars an hour of a service machine; 0: as known")
     metrics: str = _s("FLEET", "metrics", "", "where a looping watchdog answers Prometheus, such as 127.0.0.1:9400")
     watchdog_every: float = _s("FLEET", "watchdog_every", 15.0, "seconds between the watchdog's passes under cron")

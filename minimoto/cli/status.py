@@ -53,10 +53,13 @@ def _tell(cloud: Cloud, job: Job, progress: JobProgress, paid: Cost) -> None:
     lines += [(f"  {stage.step}", console.stage_text(stage)) for stage in progress.stages]
     if job.deadline is not None:
         lines.append(("deadline", remaining_text(job.deadline, cloud.clock.now())))
+    if job.limit and job.running is not None:
+        lines.append(("held back", job.limit))
     if job.error:
         lines.append(("reason", job.error))
     if paid.seconds:
-        lines.append(("cost", paid.text(job.photos)))
+        of = "" if job.budget is None else f" (its budget: ${job.budget:.2f})"
+        lines.append(("cost", paid.text(job.photos) + of))
     lines.append(("output", str(output(job))))
     width = max(len(name) for name, _ in lines)
     for name, text in lines:

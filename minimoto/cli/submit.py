@@ -39,7 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="DIR", help="with --wait: fetch the result to this folder, print where it is")
     add("--quote", nargs="?", const=3, type=int, metavar="PHOTOS",
         help="send nothing: try some photos here (default: 3; 0: none) and say what it will take and cost")  # fmt: skip
-    add("--budget", type=float, metavar="DOLLARS", help="with --quote: how fast that can be had")
+    add("--budget", type=float, metavar="DOLLARS",
+        help="what it may cost at most: fewer machines for longer, and an end when it is spent")  # fmt: skip
     add("--json", action="store_true", help="one JSON document on stdout, and nothing else there")
 
 
@@ -90,8 +91,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--out goes with --wait; later, use: minimoto fetch JOB --out DIR")
     if args.quote is not None and args.quote < 0:
         raise UsageError(f"--quote {args.quote}: a number of photos, not less than 0")
-    if args.budget is not None and (args.quote is None or not args.budget > 0):
-        raise UsageError("--budget goes with --quote, and is more than 0")
+    if args.budget is not None and not 0 < args.budget < float("inf"):
+        raise UsageError(f"--budget {args.budget}: US dollars, more than 0")
     if args.order == "given" and args.list is None:
         raise UsageError("--order given needs --list FILE")
     if args.list is not None and args.order not in (None, "given"):
@@ -111,6 +112,7 @@ def _request(args: argparse.Namespace, owner: str, now: float, settings: Config)
         name=args.name,
         inputs=args.inbucket or settings.bucket_input,
         outputs=args.outbucket or settings.bucket_output,
+        budget=args.budget,
         deadline=None if args.deadline is None else parse_deadline(args.deadline, now),
         strict=args.strict,
         order="given" if args.list is not None else args.order or "natural",

@@ -90,6 +90,8 @@ def job_document(job: Job, progress: JobProgress | None = None, left_out: tuple[
         "created": job.created,
         "updated": job.updated,
         "deadline": job.deadline,
+        "budget": job.budget,
+        "limit": job.limit,
     }
     if progress is not None:
         document["fraction"] = round(progress.fraction, 4)

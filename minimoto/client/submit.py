@@ -43,6 +43,7 @@ class Request:
         name: of the job and of the film; the folder's name if empty.
         inputs, outputs: buckets, as ``name`` or ``s3://name``; the deployment's own if empty.
         deadline: seconds since the epoch, or ``None``.
+        budget: US dollars, or ``None``.
         listed: the names to send, in their order, for the order ``given``; ``source`` is what the list is called.
     """
 
@@ -53,6 +54,7 @@ class Request:
     inputs: str = ""
     outputs: str = ""
     deadline: float | None = None
+    budget: float | None = None
     strict: bool = False
     order: Order = "natural"
     recursive: bool = False
@@ -200,6 +202,7 @@ def _identity(request: Request, config: Config) -> tuple[str, ...]:
         request.owner,
         request.name,
         str(request.strict),
+        str(request.budget),
     )
 
 
@@ -255,6 +258,7 @@ def _create(prepared: Prepared, record: UploadRecord, cloud: Cloud) -> Job:
             now=cloud.clock.now(),
             upload_seconds=cloud.config.upload_hours * 3600,
             deadline=request.deadline,
+            budget=request.budget,
             strict=request.strict,
             task_seconds=cloud.config.task_seconds,
         )

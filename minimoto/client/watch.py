@@ -44,7 +44,7 @@ def wait(
     Parameters:
         show: called after each look.
         deadline: seconds since the epoch, or ``None`` to wait for as long as it takes.
-        note: told, once, that the connection is lost.
+        note: told, once, that the connection is lost; and what keeps the fleet from giving the job more machines.
 
     Raises:
         TimedOut: the deadline passed first; the job goes on.
@@ -52,11 +52,15 @@ def wait(
     """
     interval = FIRST_INTERVAL
     lost: float | None = None
+    limit = ""
     while True:
         try:
             document = cloud.jobs.get(job)
             show(document, look(cloud, document))
             lost = None
+            if document.limit != limit:
+                limit = document.limit
+                note(f"held back: {limit}" if limit else "no longer held back")
             if document.state.final:
                 return document
         except CloudError as error:

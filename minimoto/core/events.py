@@ -96,6 +96,21 @@ class TasksLost:
 
 
 @dataclass(frozen=True)
+class Limited:
+    """What keeps the fleet from giving the job more machines; an empty text: nothing does any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class BudgetSpent:
+    """The job has cost what it may. Both are US dollars."""
+
+    spent: float
+    budget: float
+
+
+@dataclass(frozen=True)
 class Closed:
     """What follows from the job's end has been done: :class:`RemoveWork` and :class:`Notify`."""
 
@@ -109,6 +124,8 @@ Event = (
     | CancelRequested
     | UploadAbandoned
     | TasksLost
+    | Limited
+    | BudgetSpent
     | Closed
 )
 

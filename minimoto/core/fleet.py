@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from minimoto.core.fleet_limits import Limits, budget_is_short, budget_text, grant
+from minimoto.core.fleet_limits import Limits, budget_is_short, budget_text, budget_told, grant
 from minimoto.core.fleet_view import GONE, Node, View
 from minimoto.core.markets import Pool
 
@@ -61,6 +61,7 @@ class Decision:
         reason: for a person, one line.
         inputs: what mattered, by name.
         budget_shut: the day's budget is used up: nothing more is launched until midnight UTC.
+        told: which limit keeps machines from the jobs, for their owners; empty: none.
     """
 
     actions: tuple[Action, ...]
@@ -68,6 +69,7 @@ class Decision:
     rule: str
     inputs: Mapping[str, object] = field(default_factory=dict)
     budget_shut: bool = False
+    told: str = ""
 
     @property
     def launches(self) -> int:
@@ -129,11 +131,13 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
     able = replace(staying, nodes=tuple(node for node in staying.nodes or () if node.id not in kept))
     wish = _shut_down(able, policy.limits) if shut else policy.wish(able, dead, now)
     drains = [drain for drain in _drains(staying, wish, policy.limits, now) if drain.node not in kept]
-    granted, limited = grant(staying, policy.limits, wish.launch, now)
-    reason = "; ".join([*(f"{end.node} {end.reason}" for end in ends), wish.reason, *([limited] if limited else [])])
-    launch = (Launch(granted, wish.reason, view.token, wish.urgent),) if granted else ()
-    rule = "limit" if limited and not granted else wish.rule
-    return Decision((*ends, *drains, *launch), reason, rule, inputs, shut)
+    granted = grant(staying, policy.limits, wish.launch, now)
+    limited = [granted.reason] if granted.reason else []
+    reason = "; ".join([*(f"{end.node} {end.reason}" for end in ends), wish.reason, *limited])
+    launch = (Launch(granted.count, wish.reason, view.token, wish.urgent),) if granted.count else ()
+    rule = "limit" if limited and not granted.count else wish.rule
+    told = budget_told(policy.limits) if shut else granted.told
+    return Decision((*ends, *drains, *launch), reason, rule, inputs, shut, told)
 
 
 def notable(view: View) -> dict[str, object]:

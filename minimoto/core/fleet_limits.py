@@ -44,26 +44,44 @@ class Limits:
             raise ConfigError("[FLEET] cooldown and budget_per_day may not be negative")
 
 
-def grant(view: View, limits: Limits, wanted: int, now: float) -> tuple[int, str]:
-    """How many of ``wanted`` new nodes the limits allow, and which limit binds (empty: none).
+@dataclass(frozen=True)
+class Granted:
+    """What the limits allow.
+
+    Parameters:
+        count: new nodes.
+        reason: which limit binds, and by how much; empty: none.
+        told: the same for the owners of jobs: words that stay the same while it binds.
+    """
+
+    count: int
+    reason: str = ""
+    told: str = ""
+
+
+def grant(view: View, limits: Limits, wanted: int, now: float) -> Granted:
+    """How many of ``wanted`` new nodes the limits allow.
 
     Every machine that is not on its way out counts against ``max_nodes``: draining and stopped ones as well.
     """
     if wanted <= 0:
-        return 0, ""
+        return Granted(0)
     wait = _launch_backoff(view, limits, now)
     if wait > 0:
-        return 0, f"{view.stillborn} nodes in a row died without a heartbeat: the next launch is tried in {wait:.0f} s"
+        reason = f"{view.stillborn} nodes in a row died without a heartbeat: the next launch is tried in {wait:.0f} s"
+        return Granted(0, reason, "new machines die before they report: the operator must look at them")
     machines = sum(node.state not in GONE for node in view.nodes or ())
-    granted, limited = wanted, ""
+    granted, limited, told = wanted, "", ""
     if limits.max_nodes - machines < granted:
         granted = max(0, limits.max_nodes - machines)
         limited = f"max_nodes is {limits.max_nodes}: {wanted} more wanted, {granted} started"
+        told = f"the fleet has as many machines as it may, {limits.max_nodes} ([FLEET] max_nodes)"
     affordable = _affordable(view, limits)
     if affordable is not None and affordable < granted:
         granted = max(0, affordable)
         limited = f"{budget_text(view, limits)}: {wanted} more wanted, {granted} started"
-    return granted, limited
+        told = budget_told(limits)
+    return Granted(granted, limited, told)
 
 
 def _launch_backoff(view: View, limits: Limits, now: float) -> float:
@@ -102,6 +120,13 @@ def _affordable(view: View, limits: Limits) -> int | None:
         return None
     running = sum(node.up for node in view.nodes or ())
     return floor((limits.budget_per_day - view.spent_today) / each) - running
+
+
+def budget_told(limits: Limits) -> str:
+    """The same for the owners of jobs."""
+    return (
+        f"today's budget of the fleet, ${limits.budget_per_day:.2f}, allows no more machines ([FLEET] budget_per_day)"
+    )
 
 
 def budget_text(view: View, limits: Limits) -> str:

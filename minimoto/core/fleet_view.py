@@ -107,6 +107,8 @@ class JobView:
         seconds_left: what those tasks take one slot, by what is known of their step beforehand; 0 if nothing is.
         step: of the running stage.
         inputs_left: photos, or files, of those tasks.
+        budget: US dollars that it may cost; ``None``: no limit.
+        spent: US dollars that it has cost, known where it has a budget.
         learnt: whether ``seconds_left`` is what the step was seen to take, not what is known beforehand.
     """
 
@@ -119,6 +121,8 @@ class JobView:
     step: str = ""
     inputs_left: float = 0.0
     learnt: bool = False
+    budget: float | None = None
+    spent: float = 0.0
 
 
 @dataclass(frozen=True)

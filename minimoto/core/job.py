@@ -120,6 +120,8 @@ class Job:
         created, updated: when.
         upload_expires: an upload not finished by then is abandoned.
         deadline: when the result is wanted, or ``None``.
+        budget: US dollars that it may cost, or ``None``.
+        limit: what keeps the fleet from giving it more machines, for its owner; empty: nothing.
         photos: number of input photos.
         attachments: names of the files beside the photos that the pipeline's parameters name.
         strict: whether one broken photo fails the job.
@@ -153,6 +155,8 @@ class Job:
     closed: bool = False
     history: tuple[Entry, ...] = ()
     version: int = 0
+    budget: float | None = None
+    limit: str = ""
 
     @property
     def running(self) -> Stage | None:

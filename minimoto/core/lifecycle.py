@@ -13,11 +13,13 @@ from typing import Any
 
 from minimoto.core.events import (
     Action,
+    BudgetSpent,
     CancelRequested,
     Closed,
     Enqueue,
     Enqueued,
     Event,
+    Limited,
     Notify,
     RemoveWork,
     TaskDone,
@@ -151,6 +153,22 @@ def _tasks_lost(job: Job, event: TasksLost, now: float) -> Step:
     return job, (Enqueue(job.id, event.stage, lost),)
 
 
+def _limited(job: Job, event: Limited, now: float) -> Step:
+    reason = event.reason[:MOST_TRY_REASON]
+    if reason == job.limit:
+        return job, ()
+    job = replace(job, limit=reason, updated=now)
+    told = not reason or any((entry.what, entry.detail) == ("limited", reason) for entry in job.history)
+    return job if told or len(job.history) >= MOST_HISTORY else _record(job, Entry(now, "limited", reason)), ()
+
+
+def _budget_spent(job: Job, event: BudgetSpent, now: float) -> Step:
+    stage = job.running
+    how_far = f", {len(stage.done)} of {stage.tasks} tasks of {stage.step} done" if stage else ""
+    reason = f"its budget of ${event.budget:.2f} is spent (${event.spent:.2f}{how_far}): it needs a larger one"
+    return _end(job, JobState.PROCESSING_FAILED, now, Entry(now, "failed", reason))
+
+
 def _closed(job: Job, event: Closed, now: float) -> Step:
     """One that has not ended cannot be closed."""
     return job, ()
@@ -165,6 +183,8 @@ _RULES: dict[type, Callable[[Job, Any, float], Step]] = {
     CancelRequested: _cancel_requested,
     UploadAbandoned: _upload_abandoned,
     TasksLost: _tasks_lost,
+    Limited: _limited,
+    BudgetSpent: _budget_spent,
     Closed: _closed,
 }
 

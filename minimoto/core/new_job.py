@@ -30,6 +30,7 @@ def new_job(
     now: float,
     upload_seconds: float,
     deadline: float | None = None,
+    budget: float | None = None,
     strict: bool = False,
     task_seconds: float = TASK_SECONDS,
 ) -> Job:
@@ -56,6 +57,7 @@ def new_job(
         updated=now,
         upload_expires=now + upload_seconds,
         deadline=deadline,
+        budget=budget,
         attachments=attachments(stages, steps),
         strict=strict,
         history=(Entry(now, "created", pipeline_text(stages)),),

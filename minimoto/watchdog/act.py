@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MEMORY = "watchdog"
 """The memory's name in the ledger."""
 
+STARVED = "AWS has no machine of these types to give just now; it is asked again"
+
 
 @dataclass(frozen=True)
 class Acted:
@@ -34,11 +36,13 @@ class Acted:
     Parameters:
         done: what was done, for people.
         dead: the nodes that were ended as dead.
+        starved: that no machine could be had, for the owners of jobs; empty: those that were wanted could be.
     """
 
     memory: Memory
     done: tuple[str, ...] = ()
     dead: tuple[str, ...] = ()
+    starved: str = ""
 
 
 def save(cloud: Cloud, memory: Memory, problems: Problems) -> bool:
@@ -72,7 +76,8 @@ def act(
         if launch and in_time():
             memory = acting.start(launch, launch.pools, memory)
             save(cloud, memory, problems)
-    return Acted(memory, tuple(acting.done), tuple(action.node for action in ended if action.dead))
+    dead = tuple(action.node for action in ended if action.dead)
+    return Acted(memory, tuple(acting.done), dead, STARVED if acting.starved else "")
 
 
 @dataclass
@@ -83,6 +88,7 @@ class _Acting:
     problems: Problems
     lost_seconds: float
     done: list[str] = field(default_factory=list)
+    starved: bool = False
 
     def terminate(self) -> tuple[Terminate, ...]:
         """Ends machines one by one, so that one that is refused keeps none of the others alive."""
@@ -140,6 +146,7 @@ class _Acting:
         )
         if pools and not asked:
             self.problems.note(paused_text(pools, memory.markets, now))
+            self.starved = True
             return None
         return asked
 
@@ -156,6 +163,7 @@ class _Acting:
             had = f"{counted(launch.count, 'node')} asked for, {len(new.ids)} could be had"
             self.problems.note(f"{had} ({reasons})" if reasons else had)
         if not new.ids:
+            self.starved = True
             return refused(memory)
         self.done.append(f"launched {counted(len(new.ids), 'node')} ({_where(new)})")
         return launched(memory, new.ids, now)

@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,18 @@ from minimoto.core.fleet_memory import Memory, learn, load
 from minimoto.core.fleet_view import View
 from minimoto.core.job import JobState
 from minimoto.core.policies import choose
+from minimoto.core.policies.target import held_by_budget
 from minimoto.errors import CloudError
 from minimoto.watchdog.act import MEMORY, Acted, act, save
 from minimoto.watchdog.dead_letters import clear_dead
 from minimoto.watchdog.gone import clear_gone
 from minimoto.watchdog.observe import Observation, limits_of, observe
+from minimoto.watchdog.owners import end_overspent, tell_limits, with_budgets
 from minimoto.watchdog.problems import Problems
 from minimoto.watchdog.repair import Repairs, close_ended, expire_uploads, find_lost, send_unsent
 
 if TYPE_CHECKING:
+    from minimoto.core.job import Job
     from minimoto.wiring import Cloud
 
 METRIC = "NumJobsReadyOrBeingProcessed"
@@ -127,11 +130,13 @@ class Watchdog:
             raise CloudError(f"nothing can be seen, so nothing was done: {problems.lines[0]}")
         now = self.cloud.clock.now()
         memory, view = learn(before, seen.view, limits, now)
+        view = with_budgets(self.cloud, view, seen.jobs or (), problems)
         decision = decide(view, choose(self.cloud.config.policy, limits, memory.scale_to), now)
         acted = act(self.cloud, view, decision, memory, problems, in_time)
         memory, done = acted.memory, acted.done
         if seen.jobs is not None:
             memory, repaired = self._repair(seen, before, acted, limits, problems)
+            done = (*done, *self._tell(seen.jobs, view, decision, acted, limits, problems))
             done = (*done, *repaired)
         self._publish(seen, view, problems, now)
         told = Pass(now, view, decision, done, tuple(problems.lines), len(memory.dead_letters))
@@ -160,6 +165,17 @@ class Watchdog:
         send_unsent(repairs)
         memory = find_lost(repairs, seen.view, memory, limits.strike_seconds)
         return memory, tuple(repairs.done)
+
+    def _tell(
+        self, jobs: Sequence[Job], view: View, decision: Decision, acted: Acted, limits: Limits, problems: Problems
+    ) -> tuple[str, ...]:
+        """Ends jobs whose budget is spent, and tells the owners of the others what keeps machines from them."""
+        now = self.cloud.clock.now()
+        repairs = Repairs(self.cloud, problems, tuple(jobs), now)
+        end_overspent(repairs, view)
+        held = held_by_budget(view, limits, now) if self.cloud.config.policy == "target" else {}
+        tell_limits(repairs, acted.starved or decision.told, held)
+        return tuple(repairs.done)
 
     def _publish(self, seen: Observation, view: View, problems: Problems, now: float) -> None:
         """What could not be seen is not published: a missing datapoint is no zero."""

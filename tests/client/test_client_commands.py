@@ -55,7 +55,7 @@ def test_the_buckets_may_be_named_as_the_assignment_has_it(run: Run, cloud: Clou
         (["PHOTOS", "--list", "nowhere.txt"], 2, "nowhere.txt: cannot be read"),
         (["PHOTOS", "--out", "x"], 2, "--out goes with --wait"),
         (["PHOTOS", "--quote", "-1"], 2, "--quote -1"),
-        (["PHOTOS", "--budget", "2"], 2, "--budget goes with --quote"),
+        (["PHOTOS", "--budget", "0"], 2, "--budget 0.0: US dollars"),
         (["PHOTOS", "--config", "nowhere.ini"], 2, "nowhere.ini"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

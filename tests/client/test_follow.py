@@ -14,7 +14,7 @@ from minimoto.client.find import find_job, owner
 from minimoto.client.report import history, job_document, skipped
 from minimoto.client.submit import Request, prepare, submit
 from minimoto.client.watch import MOST_UNREACHABLE, look, wait
-from minimoto.core.events import CancelRequested
+from minimoto.core.events import CancelRequested, Limited
 from minimoto.core.job import Job, JobState, Location
 from minimoto.core.task import Skipped
 from minimoto.dispatch import Dispatcher
@@ -116,6 +116,23 @@ def test_looks_become_rarer_and_stop_at_the_deadline(cloud: MemoryCloud, job: Jo
     assert growing == sorted(growing)
     assert (growing[0], growing[-1]) == (0.25, 3.0)
     assert cloud.jobs.get(job.id).state is JobState.READY_TO_PROCESS
+
+
+def test_what_keeps_machines_from_a_job_is_told_once(cloud: MemoryCloud, job: Job) -> None:
+    apply = Dispatcher(cloud.jobs, cloud.queue, cloud.store, cloud.topic, cloud.clock).apply
+    reasons = ["max_nodes", "max_nodes", ""]
+    steps = [lambda reason=reason: apply(job.id, Limited(reason)) for reason in reasons]
+    notes: list[str] = []
+    ended = wait(replace(cloud, clock=Clock(*steps, lambda: apply(job.id, CancelRequested()))), job.id,
+                 lambda j, p: None, note=notes.append)  # fmt: skip
+    assert notes == ["held back: max_nodes", "no longer held back"]
+    assert job_document(ended)["limit"] == ""
+
+
+def test_a_budget_goes_with_the_job(cloud: MemoryCloud, folder: MakeFolder, records: Path) -> None:
+    request = Request(folder=folder(2), pipeline="fit", owner="ana@laptop", budget=2.5)
+    sent = submit(prepare(request, cloud), cloud, Heard(), records=records).job
+    assert job_document(cloud.jobs.get(sent.id))["budget"] == 2.5
 
 
 def test_a_lost_connection_is_told_once_and_outlived(

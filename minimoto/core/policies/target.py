@@ -30,6 +30,7 @@ from minimoto.core.fleet import Wish
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import JobView, Node, View
 from minimoto.core.policies.dead import two_strikes
+from minimoto.core.spending import horizon as horizon_of
 
 IN_FLIGHT_DONE = 0.5
 """Share of a task in flight that is done, on average."""
@@ -57,6 +58,7 @@ class Parcel:
         horizon: seconds until they are due; long enough for a new node to boot and do one of them.
         why: what sets the horizon, for a person.
         firm: that is a deadline somebody named.
+        held: the job that its own budget gives no earlier horizon; empty: none.
     """
 
     tasks: int
@@ -64,6 +66,7 @@ class Parcel:
     horizon: float
     why: str
     firm: bool = False
+    held: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,11 +177,13 @@ def measure(view: View, limits: Limits, now: float) -> Demand | None:
     seen = view.seconds_per_task or limits.task_seconds
     if view.jobs is None and (view.visible is None or view.in_flight is None):
         return None
-    parcels = _of_queue(view, limits, seen) if view.jobs is None else _of_jobs(view, view.jobs, limits, seen, now)
+    parcels = _of_queue(view, limits, seen) if view.jobs is None else _of_jobs(view, limits, seen, boot, now)
     # Before it has booted and done one task, a new node can help none of them.
     margin = LOOKS * limits.pass_seconds
     able = [
-        replace(parcel, horizon=max(parcel.horizon - margin, boot + parcel.each)) for parcel in parcels if parcel.tasks
+        replace(parcel, horizon=max(parcel.horizon - (0.0 if parcel.held else margin), boot + parcel.each))
+        for parcel in parcels
+        if parcel.tasks
     ]
     able.sort(key=lambda parcel: parcel.horizon)
     tasks = sum(parcel.tasks for parcel in able)
@@ -195,20 +200,43 @@ def _of_queue(view: View, limits: Limits, each: float) -> list[Parcel]:
     return [Parcel((view.visible or 0) + (view.delayed or 0) + (view.in_flight or 0), each, horizon, why)]
 
 
-def _of_jobs(view: View, jobs: Sequence[JobView], limits: Limits, seen: float, now: float) -> list[Parcel]:
-    parcels = []
-    for job in jobs:
-        each = _each(job, seen)
-        waited = now - job.created if job.created is not None else view.oldest or 0.0
-        horizon, why = limits.target_seconds - waited, f"{job.id} within {limits.target_seconds:.0f} s of its start"
-        firm = job.deadline is not None and job.deadline > now
-        if job.deadline is not None and firm:
-            horizon, why = job.deadline - now, f"before the deadline of {job.id} in {job.deadline - now:.0f} s"
-        parcels.append(Parcel(job.tasks_left, each, horizon - job.stages_after * each, why, firm))
+def _of_jobs(view: View, limits: Limits, seen: float, boot: float, now: float) -> list[Parcel]:
+    parcels = [_of_job(view, job, limits, seen, boot, now) for job in view.jobs or ()]
     ghosts = view.visible and view.in_flight is not None and (view.oldest or 0.0) >= GHOSTS_SECONDS
     if ghosts and not any(parcel.tasks for parcel in parcels):
         parcels.append(Parcel(1, seen, limits.target_seconds, "messages wait that no live job knows of"))
     return parcels
+
+
+def _of_job(view: View, job: JobView, limits: Limits, seen: float, boot: float, now: float) -> Parcel:
+    each = _each(job, seen)
+    waited = now - job.created if job.created is not None else view.oldest or 0.0
+    horizon, why = limits.target_seconds - waited, f"{job.id} within {limits.target_seconds:.0f} s of its start"
+    firm = job.deadline is not None and job.deadline > now
+    if job.deadline is not None and firm:
+        horizon, why = job.deadline - now, f"before the deadline of {job.id} in {job.deadline - now:.0f} s"
+    affordable = _affordable_horizon(view, job, each, boot)
+    held = affordable is not None and affordable > horizon
+    if affordable is not None and held:
+        horizon, firm = affordable, False
+        why = f"{job.id} within {affordable:.0f} s, as its budget of ${job.budget:.2f} pays for no more nodes,"
+    return Parcel(job.tasks_left, each, horizon - job.stages_after * each, why, firm, job.id if held else "")
+
+
+def held_by_budget(view: View, limits: Limits, now: float) -> dict[str, str]:
+    """The jobs that get fewer nodes than they would have in time, because of their budget: words for their owners."""
+    boot, seen = view.boot_seconds or limits.boot_seconds, view.seconds_per_task or limits.task_seconds
+    held = {_of_job(view, job, limits, seen, boot, now).held: job for job in view.jobs or ()}
+    return {id: f"its budget of ${job.budget:.2f} pays for no more machines" for id, job in held.items() if id}
+
+
+def _affordable_horizon(view: View, job: JobView, each: float, boot: float) -> float | None:
+    """The least seconds within which a job's budget pays for its work and for boots; ``None`` where it has none."""
+    if job.budget is None or not view.price_per_hour or not job.tasks_left:
+        return None
+    left = max(0.0, job.budget - job.spent)
+    tasks = job.tasks_left + job.stages_after
+    return horizon_of(left, view.price_per_hour, tasks, each, max(1, view.slots_per_node), boot)
 
 
 def _each(job: JobView, seen: float) -> float:
