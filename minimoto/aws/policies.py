@@ -143,11 +143,18 @@ def _items(names: _Names, actions: Sequence[str], partitions: Sequence[str]) -> 
     )
 
 
+def _reading(names: _Names, partitions: Sequence[str]) -> Document:
+    keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(partitions)}}
+    return _allow("ReadItems", ["dynamodb:GetItem"], names.table, keys)
+
+
 def _client(names: _Names) -> list[Document]:
     return [
         *_moving_jobs(names),
         # LIVE (and ENDED, for the watchdog) and JOB are the keys of the two indexes.
         _items(names, ("BatchGetItem",), ("JOB#*", "LIVE", "JOB")),
+        # What the watchdog saw last, for a quote.
+        _reading(names, ("LEDGER",)),
         _allow("Upload", ["s3:PutObject", "s3:AbortMultipartUpload"], _below(names.inputs, "*/in/*")),
         _allow("Read", ["s3:GetObject"], [*_below(names.inputs), *_below(names.outputs)]),
     ]

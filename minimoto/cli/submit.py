@@ -149,8 +149,7 @@ def _quote(args: argparse.Namespace, request: Request, cloud: Cloud, answer: dic
     if args.json:
         return
     for work in works:
-        told = "tried here" if work.measured else "known beforehand"
-        print(f"{work.step}: {work.tasks} x {work.seconds:.1f} s ({told})")
+        print(f"{work.step}: {work.tasks} x {work.seconds:.1f} s ({work.source})")
     print()
     console.table(
         ["", "nodes", "done within", "cost", "a photo"],

@@ -7,8 +7,9 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from minimoto.core.paces import Paces, pace
 from minimoto.core.pipeline import parse_pipeline, plan
 from minimoto.core.quote import Prices, StageWork
 from minimoto.core.shards import task_count
@@ -29,17 +30,20 @@ def works(prepared: Prepared, cloud: Cloud, tried: int, note: Callable[[str], No
     """What each stage of a request takes.
 
     Parameters:
-        tried: photos to try here; 0 trusts what is known of the steps.
+        tried: photos to try here; 0 trusts what the nodes took lately, or what is known of the steps.
         note: told what could not be tried; one line.
     """
     stages = plan(parse_pipeline(prepared.request.pipeline), STEPS, cloud.config.task_seconds)
     count = len(prepared.photos)
     seen = measured(prepared, stages, tried, note) if tried else {}
+    paces: Paces = _newest(cloud).get("paces", {})
     found = []
     for index, stage in enumerate(stages):
         tasks = 1 if stage.per == "folder" else task_count(count, stage.shard_size)
-        each = seen.get(index, STEPS[stage.step].seconds_per_item)
-        found.append(StageWork(stage.step, tasks, each * count / tasks, index in seen))
+        learnt = pace(paces, stage.step, [cloud.config.service_type])
+        each = seen.get(index, STEPS[stage.step].seconds_per_item if learnt is None else learnt)
+        here = index in seen
+        found.append(StageWork(stage.step, tasks, each * count / tasks, here, learnt is not None and not here))
     return found
 
 
@@ -78,14 +82,19 @@ def _timed(
     return (time.monotonic() - began) / len(inputs), made.outputs
 
 
+def _newest(cloud: Cloud) -> dict[str, Any]:
+    """The newest pass of the watchdog; empty before the first."""
+    from minimoto.watchdog.patrol import NEWEST
+
+    text = cloud.ledger.recall(NEWEST)
+    return dict(json.loads(text)) if text else {}
+
+
 def prices(cloud: Cloud) -> Prices:
     """What nodes cost and how fast they come, as far as the watchdog has seen any."""
-    from minimoto.watchdog.patrol import NEWEST
     from minimoto.wiring import price_per_hour
 
-    config = cloud.config
-    text = cloud.ledger.recall(NEWEST)
-    inputs = json.loads(text)["inputs"] if text else {}
+    config, inputs = cloud.config, _newest(cloud).get("inputs", {})
     return Prices(
         per_hour=price_per_hour(config),
         boot=float(inputs.get("boot_seconds") or config.boot_seconds),

@@ -15,13 +15,20 @@ class StageWork:
         step: its name.
         tasks: how many; they run side by side.
         seconds: that one takes a slot.
-        measured: whether that was seen, not taken from what is known beforehand.
+        measured: whether that was tried here; else it is what the fleet's nodes took lately, or known beforehand.
+        learnt: whether it is what the fleet's nodes took lately.
     """
 
     step: str
     tasks: int
     seconds: float
     measured: bool = False
+    learnt: bool = False
+
+    @property
+    def source(self) -> str:
+        """Where ``seconds`` is from, for a person."""
+        return "tried here" if self.measured else "as the nodes took lately" if self.learnt else "known beforehand"
 
 
 @dataclass(frozen=True)

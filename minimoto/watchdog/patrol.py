@@ -74,6 +74,7 @@ class Pass:
             "done": list(self.done),
             "problems": list(self.problems),
             "dead_letters": self.dead_letters,
+            "paces": {step: dict(types) for step, types in self.view.paces.items()},
         }
 
 

@@ -145,6 +145,11 @@ def test_each_role_has_its_part_of_the_table(role: str, partitions: set[str]) ->
     assert "dynamodb:Scan" not in items["Action"]
 
 
+def test_the_client_only_reads_what_the_watchdog_remembers() -> None:
+    [reading] = [s for s in statements("client").values() if "LEDGER" in str(s.get("Condition"))]
+    assert reading["Action"] == ["dynamodb:GetItem"]
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_policy_fits_into_a_role(role: str) -> None:
     """IAM takes 10,240 characters without white space in the inline policies of a role."""

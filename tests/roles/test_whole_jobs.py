@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from minimoto.aws.policies import ROLES, role_name, role_policy
+from minimoto.client import quote
 from minimoto.client.fetch import fetch
 from minimoto.client.find import find_job
 from minimoto.client.report import history
@@ -21,7 +22,7 @@ from minimoto.core.node import NodeReport, NodeState
 from minimoto.interruption import Stop
 from minimoto.local.server import ACCOUNT
 from minimoto.service import Setting, serve
-from minimoto.watchdog.patrol import Watchdog
+from minimoto.watchdog.patrol import NEWEST, Watchdog
 
 from .conftest import Roles
 from .enforcement import asked
@@ -84,6 +85,21 @@ def test_the_client_calls_a_job_off(ours: Roles, tmp_path: Path) -> None:
     assert list(cloud.store.list(job.inputs / "work/")) == []
 
 
+def test_the_client_quotes_from_what_the_watchdog_saw_last(ours: Roles, tmp_path: Path) -> None:
+    folder = tmp_path / "trip"
+    folder.mkdir()
+    Image.new("RGB", (40, 30), "red").save(folder / "1.jpg")
+    seen = {"inputs": {"boot_seconds": 77.0}, "paces": {"fit": {"g5.xlarge": 5.0}}}
+    ours.cloud("watchdog").ledger.remember(NEWEST, json.dumps(seen))
+    cloud = ours.cloud("client")
+    prepared = prepare(Request(folder, "fit:size=32x24", "ana"), cloud)
+    assert quote.prices(cloud).boot == 77.0
+    [work] = quote.works(prepared, cloud, 0, print)
+    assert (work.seconds, work.source) == (5.0, "as the nodes took lately")
+    [tried] = quote.works(prepared, cloud, 1, print)
+    assert (tried.seconds < 5.0, tried.source) == (True, "tried here")
+
+
 def make_a_job_of_an_older_message_and_bury_a_bad_one(ours: Roles, tmp_path: Path) -> None:
     """What a service does besides tasks."""
     cloud = ours.cloud("client")
@@ -138,6 +154,7 @@ def test_no_role_may_do_what_its_job_never_asks_for(ours: Roles, tmp_path: Path)
     scenarios = (
         test_client_and_service_make_a_job_of_two_stages,
         test_the_client_calls_a_job_off,
+        test_the_client_quotes_from_what_the_watchdog_saw_last,
         make_a_job_of_an_older_message_and_bury_a_bad_one,
         test_the_watchdog_sizes_the_fleet_and_repairs_what_was_lost,
     )
