@@ -223,10 +223,16 @@ class Simulation:
             self._machines.append(machine)
             self._alive[machine.id] = machine
             ids.append(machine.id)
-            least, usual, longest = self._world.boot
-            self._at(self._now + self._boots.triangular(least, longest, usual), self._ready, machine)
+            self._at(self._now + self._boot(len(self._machines) - 1), self._ready, machine)
             self._draw_fate(machine)
         return ids
+
+    def _boot(self, number: int) -> float:
+        """Seconds that the node with this number, from 0, takes to boot."""
+        if number < len(self._world.boots):
+            return self._world.boots[number]
+        least, usual, longest = self._world.boot
+        return self._boots.triangular(least, longest, usual)
 
     def _draw_fate(self, machine: Machine) -> None:
         rates = {self._interrupt: self._world.interruptions if machine.market == "spot" else 0.0,

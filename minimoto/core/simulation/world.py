@@ -13,6 +13,7 @@ class World:
     Parameters:
         boot: least, usual and longest time from launch to the first heartbeat. Users of runner fleets report 86 to
             163 s for a prebuilt image and 45 to 60 s for a tuned one (terraform-aws-github-runner, issues 1766, 4637).
+        boots: the boots of the first nodes, in the order of their launch, where they are known.
         slots: workers on a node.
         price: US dollars an hour of a node on demand; g5.xlarge in us-east-1.
         spot: what a spot node costs of that. AWS: "up to 90 percent" less; a third is what GPU types come to.
@@ -30,6 +31,7 @@ class World:
     """
 
     boot: tuple[float, float, float] = (60.0, 100.0, 170.0)
+    boots: Sequence[float] = ()
     slots: int = 1
     price: float = 1.006
     spot: float = 0.35
