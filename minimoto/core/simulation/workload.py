@@ -6,8 +6,10 @@ import csv
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from random import Random
 
+from minimoto.core.simulation.market import ON_DEMAND, spot
 from minimoto.core.simulation.world import World
 from minimoto.errors import InvalidInput
 
@@ -25,15 +27,24 @@ _SPREAD = 0.25
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One step of a job: seconds that each of its tasks takes a slot, and is expected to (see :class:`Job`)."""
+
+    tasks: tuple[float, ...]
+    expected: float = 0.0
+
+
+@dataclass(frozen=True)
 class Job:
     """One submitted folder.
 
     Parameters:
         at: when, seconds from the start.
-        tasks: seconds that each of its tasks takes a slot.
+        tasks: seconds that each of the tasks of its first stage takes a slot.
         owner: who submitted it.
         deadline: by when it shall be done, seconds from the start; ``None``: within the target time.
-        expected: seconds that its tasks are expected to take, as what is learnt of its step says; 0: nothing is known.
+        expected: seconds that each of those is expected to take, by what is learnt of the step; 0: nothing is known.
+        later: the stages after it, each of which begins when the one before is done.
     """
 
     at: float
@@ -41,6 +52,22 @@ class Job:
     owner: str = ""
     deadline: float | None = None
     expected: float = 0.0
+    later: tuple[Stage, ...] = ()
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """All of them."""
+        return (Stage(self.tasks, self.expected), *self.later)
+
+    @property
+    def count(self) -> int:
+        """Tasks of all stages."""
+        return sum(len(stage.tasks) for stage in self.stages)
+
+    @property
+    def work(self) -> float:
+        """Seconds of one slot."""
+        return sum(sum(stage.tasks) for stage in self.stages)
 
 
 @dataclass(frozen=True)
@@ -59,12 +86,12 @@ class Workload:
     @property
     def work(self) -> float:
         """Seconds of one slot."""
-        return sum(sum(job.tasks) for job in self.jobs)
+        return sum(job.work for job in self.jobs)
 
     @property
     def tasks(self) -> int:
         """How many there are."""
-        return sum(len(job.tasks) for job in self.jobs)
+        return sum(job.count for job in self.jobs)
 
 
 def job_of_class(name: str, at: float, chance: Random, owner: str = "") -> Job:
@@ -144,8 +171,8 @@ def trickle(seed: int) -> Workload:
 
 
 def drought(seed: int) -> Workload:
-    """The mix on spot nodes, of which there are none for two hours, and which are taken back often before."""
-    world = World(spot_share=1.0, interruptions=0.2, droughts=((8 * HOUR, 10 * HOUR),))
+    """The mix on spot nodes, often taken back, of which there are none for two hours; then nodes on demand."""
+    world = World(offers=(spot(interruptions=0.2, droughts=((8 * HOUR, 10 * HOUR),)), ON_DEMAND))
     return replace(mix(seed), name="drought", world=world)
 
 
