@@ -54,7 +54,9 @@ class Eyes:
         lasting = machine.crashed is None and not machine.draining
         if machine.seen is not None and lasting and machine.seen_at == period:
             return machine.seen
-        machine.seen_at = period
+        if machine.seen_at != period:
+            machine.seen_at = period
+            machine.cpu = cpu(machine, period - self._world.cpu_period, period)
         silent = 0.0 if machine.crashed is None else now - machine.crashed
         busy = len(machine.tasks)
         # That it is free is known with its next heartbeat.
@@ -63,7 +65,7 @@ class Eyes:
             id=machine.id,
             launched=machine.launched,
             healthy=silent < self._world.checks,
-            cpu=cpu(machine, period - self._world.cpu_period, period),
+            cpu=machine.cpu,
             reported=machine.ready,
             heartbeat=silent + self._world.heartbeat / 2 if machine.ready else None,
             slots=self._world.slots if machine.ready else 0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from bisect import bisect_right
 from collections import Counter, deque
 from itertools import count
@@ -13,17 +12,22 @@ Counts = tuple[int, int, float | None]
 """Messages that are visible and in flight, and when the oldest visible one was sent."""
 
 
-class Queue:
-    """Messages of tasks.
+NOISY = 0.1
+"""Share of what is in flight above which an owner is noisy."""
 
-    Whose owner has the fewest in flight is served first, then whichever waits longest: SQS's fair queues, as
-    :class:`minimoto.memory.MemoryQueue` has them (Amazon SQS Developer Guide, "Amazon SQS fair queues").
+
+class Queue:
+    """Messages of tasks, served as SQS's fair queues do it.
+
+    Owners who use more than a tenth of the consumers are noisy: they are served when no other waits, whoever has the
+    fewest in flight first (Amazon SQS Developer Guide, "How Amazon SQS fair queues work"). Of the others, as without
+    owners, whichever waits longest. That guide's second measure, of the consumers' time in the recent past, is taken
+    for the same here: a message in flight is a consumer's time.
     """
 
     def __init__(self) -> None:
         self._numbers = count()
         self._waiting: dict[str, deque[Task]] = {}
-        self._order: list[tuple[int, int, str]] = []
         self._sent: deque[tuple[int, Task]] = deque()
         self._flights: Counter[str] = Counter()
         self.visible = self.in_flight = 0
@@ -33,41 +37,31 @@ class Queue:
     def send(self, task: Task, now: float) -> None:
         """A message that can be received from now on."""
         task.queued, task.place = now, next(self._numbers)
-        owner = task.job.job.owner
-        mine = self._waiting.setdefault(owner, deque())
-        mine.append(task)
+        self._waiting.setdefault(task.job.job.owner, deque()).append(task)
         self._sent.append((task.place, task))
         self.visible += 1
-        if len(mine) == 1:
-            self._rank(owner)
 
     def receive(self) -> Task:
         """The next message; there must be one."""
-        while True:
-            flights, place, owner = heapq.heappop(self._order)
-            mine = self._waiting.get(owner)
-            if mine and (flights, place) == (self._flights[owner], mine[0].place):
-                break
-        task = mine.popleft()
+        owner = next(iter(self._waiting)) if len(self._waiting) == 1 else min(self._waiting, key=self._turn)
+        task = self._waiting[owner].popleft()
+        if not self._waiting[owner]:
+            del self._waiting[owner]
         task.place = -1
         self.visible -= 1
         self.in_flight += 1
         self._flights[owner] += 1
-        self._rank(owner)
         return task
 
     def gone(self, task: Task) -> None:
         """A message that was in flight is deleted, or about to be sent again."""
-        owner = task.job.job.owner
         self.in_flight -= 1
-        self._flights[owner] -= 1
-        self._rank(owner)
+        self._flights[task.job.job.owner] -= 1
 
-    def _rank(self, owner: str) -> None:
-        """What was ranked before and is no longer so is passed over when its turn comes."""
-        mine = self._waiting.get(owner)
-        if mine:
-            heapq.heappush(self._order, (self._flights[owner], mine[0].place, owner))
+    def _turn(self, owner: str) -> tuple[int, int]:
+        """Owners with less are served before others."""
+        flights = self._flights[owner]
+        return flights if flights > NOISY * self.in_flight else 0, self._waiting[owner][0].place
 
     def _oldest(self) -> float | None:
         while self._sent and self._sent[0][1].place != self._sent[0][0]:

@@ -56,6 +56,7 @@ class Machine:
     busy_since: float | None = None
     free_since: float = 0.0
     worked: list[tuple[float, float]] = field(default_factory=list)
+    cpu: float | None = None
     seen: Node | None = None
     seen_at: float = -1.0
 
