@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from io import StringIO
 from random import Random
 
 from minimoto.core.simulation.market import ON_DEMAND, spot
@@ -196,10 +197,13 @@ WORKLOADS: dict[str, Callable[[int], Workload]] = {
 def from_csv(lines: Iterable[str], name: str) -> Workload:
     """A trace: columns ``at`` (seconds from its start), ``tasks``, ``seconds`` (a task), and ``owner``, ``deadline``.
 
+    Lines that follow each other and name the same ``job`` are the stages of one.
+
     Raises:
         InvalidInput: a column is missing, or a value is no number or out of bounds; the line is named.
     """
     jobs: list[Job] = []
+    before = ""
     reader = csv.DictReader(lines)
     missing = {"at", "tasks", "seconds"} - set(reader.fieldnames or ())
     if missing:
@@ -212,8 +216,25 @@ def from_csv(lines: Iterable[str], name: str) -> Workload:
             raise InvalidInput(f"{name}, line {reader.line_num}: {error}") from error
         if not (math.isfinite(at) and at >= 0 and count > 0 and math.isfinite(seconds) and seconds > 0):
             raise InvalidInput(f"{name}, line {reader.line_num}: at from 0 on, tasks from 1 on, seconds above 0")
-        jobs.append(Job(at, (seconds,) * count, row.get("owner") or "", deadline))
+        if row.get("job") and row["job"] == before:
+            jobs[-1] = replace(jobs[-1], later=(*jobs[-1].later, Stage((seconds,) * count)))
+        else:
+            jobs.append(Job(at, (seconds,) * count, row.get("owner") or "", deadline))
+        before = row.get("job") or ""
     if not jobs:
         raise InvalidInput(f"{name}: no jobs in it")
     jobs.sort(key=lambda job: job.at)
     return Workload(name, tuple(jobs), jobs[-1].at)
+
+
+def to_csv(workload: Workload) -> str:
+    """The workload as a trace for :func:`from_csv`; of a stage's tasks only their number and their mean are kept."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["at", "tasks", "seconds", "owner", "deadline", "job"])
+    for number, job in enumerate(workload.jobs):
+        deadline = "" if job.deadline is None else f"{job.deadline:.3f}"
+        for stage in job.stages:
+            each = sum(stage.tasks) / len(stage.tasks)
+            writer.writerow([f"{job.at:.3f}", len(stage.tasks), f"{each:.3f}", job.owner, deadline, number + 1])
+    return text.getvalue()
