@@ -17,6 +17,7 @@ from minimoto.core.simulate import RULES, WORKLOADS, outcome, production, simula
 from minimoto.core.simulation.events import Orders, Simulation
 from minimoto.core.simulation.market import ON_DEMAND, spot
 from minimoto.core.simulation.outcome import flaps, percentile
+from minimoto.core.simulation.sessions import planned
 from minimoto.core.simulation.trace import Trace
 from minimoto.core.simulation.tune import tune
 from minimoto.core.simulation.workload import Job, Workload, from_csv
@@ -178,3 +179,29 @@ def test_a_trace_of_ones_own() -> None:
 def test_a_wrong_trace_is_named(lines: list[str], says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
         from_csv(lines, "mine.csv")
+
+
+def test_jobs_that_come_one_by_one_are_planned_onto_nodes() -> None:
+    world = World(boot=(60.0, 90.0, 120.0), price=3600.0, minimum=0.0)
+
+    def cost(target: float, *jobs: Job) -> float:
+        return planned(Workload("few", jobs, 0.0, world), target)
+
+    # A dollar a second. Two that wait for each other share a boot, two that cannot do not.
+    near, far = (Job(0.0, (30.0,)), Job(300.0, (20.0, 10.0))), (Job(0.0, (30.0,)), Job(2000.0, (30.0,)))
+    assert cost(900.0, *near) == pytest.approx(90 + 60)
+    assert cost(300.0, *near) == pytest.approx(90 + 60)
+    assert cost(250.0, *near) == pytest.approx(90 + 30 + 80)
+    assert cost(900.0, *far) == pytest.approx(2 * (90 + 30))
+    assert cost(100.0, Job(0.0, (300.0,))) == float("inf")
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 2**32))
+def test_no_plan_is_cheaper_than_the_bound(seed: int) -> None:
+    pytest.importorskip("scipy")
+    from minimoto.core.simulation.clairvoyant import clairvoyant
+
+    workload = few_jobs(seed, World(minimum=0.0))
+    target = 3000.0
+    assert clairvoyant(workload, target, seconds=1.0).least <= planned(workload, target) * 1.001

@@ -1,9 +1,9 @@
 """The least that a workload can cost: nodes started by one who knows what will come, and when.
 
 A mixed integer program over steps of time: whole nodes are started and ended, each is paid from its launch and works
-from a usual boot later; work is fluid, no task has to stay on one node, and nothing is billed beyond its seconds. It
-knows when there are no nodes of an offer, and buys the cheapest that there is; that single nodes are taken back, or
-crash, it leaves out. So what it finds no rule can go below, and hardly any can reach.
+from a boot of average length later; work is fluid, no task has to stay on one node, and nothing is billed beyond its
+seconds. It knows when there are no nodes of an offer, and buys the cheapest that there is; that single nodes are taken
+back, or crash, it leaves out. So what it finds no rule can go below, and hardly any can reach.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from minimoto.core.simulation.market import TAKEN_BACK, Offer
 from minimoto.core.simulation.workload import Workload
+from minimoto.core.simulation.world import mean_boot
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,7 @@ def _solved(workload: Workload, target: float, *, whole: bool, seconds: float) -
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     world = workload.world
-    boot = world.boot[1]
+    boot = mean_boot(world)
     dues = [job.deadline if job.deadline is not None else job.at + target for job in workload.jobs]
     # The first nodes may be started before the first job: the clairvoyant knows that it will come.
     end = max(dues) + boot

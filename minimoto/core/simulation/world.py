@@ -59,3 +59,8 @@ class World:
         """The end of the newest period of which CloudWatch has a datapoint; negative before the first."""
         newest = floor((now - self.metrics_late) / period) * period
         return newest if newest > 0 else -1.0
+
+
+def mean_boot(world: World) -> float:
+    """Seconds that a boot takes on average: the mean of a triangular distribution."""
+    return sum(world.boot) / 3
