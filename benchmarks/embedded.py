@@ -41,13 +41,13 @@ def deployment(folder: Path) -> Iterator[Deployment]:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        _rest(config.load(str(file), environ={}))
+        rest(config.load(str(file), environ={}))
         yield Deployment(file, config.load(str(file), environ={}))
     finally:
         subprocess.run([*local, "stop", *state], check=True, stdout=subprocess.DEVNULL)
 
 
-def _rest(settings: config.Config) -> None:
+def rest(settings: config.Config) -> None:
     """Stops the machines: they would work on what is being measured."""
     from minimoto.aws.clients import client
     from minimoto.wiring import Cloud

@@ -8,8 +8,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minimoto.core.simulation.events import Trace
 from minimoto.core.simulation.outcome import Outcome
+from minimoto.core.simulation.trace import Trace
 from minimoto.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:

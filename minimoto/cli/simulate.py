@@ -1,7 +1,8 @@
 """Tries rules for the fleet's size on a simulated load: what people would wait, and what it would cost. Rents nothing.
 
-The rule named target is the very one that the watchdog runs. Loads are made up (--workload), or your own (--trace
-FILE.csv: columns at, tasks, seconds, and owner and deadline if you like; times in seconds).
+The rule named target is the very one that the watchdog runs. Loads are made up (--workload), what this deployment has
+done (--history), or your own (--trace FILE.csv: columns at, tasks, seconds, and owner, deadline and job if you like;
+times in seconds).
 """
 
 from __future__ import annotations
@@ -20,15 +21,34 @@ if TYPE_CHECKING:
     from minimoto.core.simulation.outcome import Outcome
     from minimoto.core.simulation.workload import Workload
 
-_HEAD = ("rule", "cost", "p50", "p95", "p99", "longest", "late", "node-hours", "nodes at most", "killed", "flaps")
+TUNED_OF = 10
+"""Jobs of which a history consists at least, for settings to be proposed for it."""
+_HEAD = (
+    "rule",
+    "cost",
+    "p50",
+    "p95",
+    "p99",
+    "longest",
+    "late",
+    "node-hours",
+    "nodes at most",
+    "taken back",
+    "killed",
+    "flaps",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds this command's arguments."""
     load = parser.add_mutually_exclusive_group()
-    load.add_argument("--workload", default="mix", help="mix (default), bursts, daily, giant, trickle, drought, …; "
+    load.add_argument("--workload", help="mix (default), bursts, daily, giant, trickle, drought, …; "
                       "list: says what each is")  # fmt: skip
+    load.add_argument("--history", action="store_true",
+                      help="this deployment's own jobs (default with --tune)")  # fmt: skip
     load.add_argument("--trace", metavar="FILE", type=Path, help="your own load, CSV")
+    parser.add_argument("--newest", type=int, metavar="N", help="of the history, so many jobs at most (default: 1000)")
+    parser.add_argument("--export", metavar="FILE", type=Path, help="the load as CSV, for --trace")
     parser.add_argument("--rules", default="target", metavar="RULE[,RULE…]",
                         help="target (default), classic, keda, tracking, buildkite, runners, cellprofiler, skypilot; "
                         "all")  # fmt: skip
@@ -49,6 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
     from minimoto import console
+    from minimoto.core.simulation.workload import to_csv
 
     if args.workload == "list":
         return _list(args.json)
@@ -61,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
                 f"{workload.name}: {len(workload.jobs)} jobs, {workload.tasks} tasks, {workload.work / 3600:.1f} hours "
                 f"of work; to be done within {limits.target_seconds:.0f} s\n"
             )
+        if args.export:
+            args.export.write_text(to_csv(workload), "utf-8")
         if args.tune:
             _tune(args, workload, limits, answer)
         else:
@@ -99,13 +122,15 @@ def _workload(args: argparse.Namespace) -> Workload:
     from minimoto.core.simulation.workload import from_csv
     from minimoto.errors import InvalidInput, UsageError
 
-    if args.trace:
+    if args.history or (args.tune and not (args.trace or args.workload)):
+        workload = _history(args)
+    elif args.trace:
         try:
             workload = from_csv(args.trace.read_text("utf-8").splitlines(), args.trace.name)
         except UnicodeDecodeError as error:
             raise InvalidInput(f"{args.trace}: no text in UTF-8 ({error})") from error
-    elif args.workload in WORKLOADS:
-        workload = WORKLOADS[args.workload](args.seed)
+    elif (args.workload or "mix") in WORKLOADS:
+        workload = WORKLOADS[args.workload or "mix"](args.seed)
     else:
         raise UsageError(f"--workload {args.workload}: there are {', '.join(WORKLOADS)}")
     for name in ("slots", "price"):
@@ -114,6 +139,17 @@ def _workload(args: argparse.Namespace) -> Workload:
             raise UsageError(f"--{name} {value}: more than 0 is expected")
     changes = {name: getattr(args, name) for name in ("slots", "price") if getattr(args, name) is not None}
     return replace(workload, world=replace(workload.world, **changes))
+
+
+def _history(args: argparse.Namespace) -> Workload:
+    from minimoto import config, simulate_history
+    from minimoto.errors import UsageError
+    from minimoto.wiring import Cloud
+
+    newest = simulate_history.NEWEST if args.newest is None else args.newest
+    if newest < 1:
+        raise UsageError(f"--newest {newest}: at least 1")
+    return simulate_history.read(Cloud(config.load(args.config)), TUNED_OF if args.tune else 1, newest)
 
 
 def _limits(args: argparse.Namespace) -> Limits:
@@ -209,7 +245,8 @@ def quiet() -> Iterator[None]:
 def _row(name: str, told: Outcome) -> list[str]:
     return [
         name, f"${told.cost:.2f}", *(f"{told.finish_at(share):.0f} s" for share in (0.5, 0.95, 0.99, 1.0)),
-        str(told.missed), f"{told.hours:.1f}", str(told.largest), str(told.killed), str(told.flaps),
+        str(told.missed), f"{told.hours:.1f}",
+        *(str(count) for count in (told.largest, told.interrupted, told.killed, told.flaps)),
     ]  # fmt: skip
 
 
@@ -221,6 +258,7 @@ def _document(told: Outcome) -> dict[str, Any]:
         "wait": {name: told.wait_at(share) for name, share in shares},
         "late": told.missed,
         "node_hours": told.hours,
+        "node_hours_of": dict(told.hours_of),
         "nodes_at_most": told.largest,
         "killed": told.killed,
         "flaps": told.flaps,

@@ -159,11 +159,17 @@ def _job(job: Job) -> JobView:
     stage = job.stages[job.stage]
     left = len(stage.missing)
     inputs = job.stages[job.stage - 1].outputs if job.stage else job.photos
-    step = STEPS.get(stage.step)
     inputs_left = inputs * left / stage.tasks if stage.tasks else 0.0
-    seconds = step.seconds_per_item * inputs_left if step else 0.0
+    seconds = left * expected_seconds(job, job.stage)
     after = len(job.stages) - 1 - job.stage
     return JobView(job.id, left, after, job.deadline, seconds, job.created, stage.step, inputs_left)
+
+
+def expected_seconds(job: Job, number: int) -> float:
+    """What a task of a job's stage takes by what is known of its step beforehand; 0: nothing is."""
+    stage, step = job.stages[number], STEPS.get(job.stages[number].step)
+    inputs = job.stages[number - 1].outputs if number else job.photos
+    return step.seconds_per_item * inputs / stage.tasks if step and stage.tasks else 0.0
 
 
 def _seconds_per_task(reports: Sequence[NodeReport], now: float) -> float | None:

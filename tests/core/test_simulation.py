@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import View
 from minimoto.core.simulate import RULES, WORKLOADS, outcome, production, simulate
-from minimoto.core.simulation.events import Orders, Simulation, Trace
+from minimoto.core.simulation.events import Orders, Simulation
+from minimoto.core.simulation.market import ON_DEMAND, spot
 from minimoto.core.simulation.outcome import flaps, percentile
+from minimoto.core.simulation.sessions import planned
+from minimoto.core.simulation.trace import Trace
 from minimoto.core.simulation.tune import tune
 from minimoto.core.simulation.workload import Job, Workload, from_csv
 from minimoto.core.simulation.world import World
@@ -32,6 +35,7 @@ class Kept:
     size: int
     name: str = "kept"
     every: float = 1e9
+    by_metrics: bool = False
 
     def step(self, view: View, now: float) -> Orders:
         return Orders(launch=self.size if now == 0 else 0)
@@ -74,7 +78,7 @@ def test_the_same_seed_gives_the_same_run_and_another_one_another() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(sorted(RULES)), st.sampled_from([0.0, 4.0]), st.integers(1, 3))
 def test_all_is_done_whatever_the_rule_and_the_weather(seed: int, rule: str, bad: float, slots: int) -> None:
-    workload = few_jobs(seed, World(crashes=bad, interruptions=bad, spot_share=1.0, slots=slots))
+    workload = few_jobs(seed, World(crashes=bad, offers=(spot(bad), ON_DEMAND), slots=slots))
     trace = Simulation(workload, RULES[rule](LIMITS), seed).run()
     told = outcome(workload, trace, 300.0)
     assert len(told.finish) == len(workload.jobs)
@@ -97,7 +101,7 @@ def test_the_rule_of_production_makes_no_busy_node_end_and_does_not_flap() -> No
 
 
 def test_in_a_drought_of_spot_nodes_work_goes_on_afterwards() -> None:
-    workload = few_jobs(1, World(spot_share=1.0, droughts=((0.0, 4000.0),)))
+    workload = few_jobs(1, World(offers=(spot(droughts=((0.0, 4000.0),)),)))
     told = simulate(workload, production("target", LIMITS), 300.0)
     assert told.refused > 0
     assert min(told.finish) > 2000.0
@@ -175,3 +179,29 @@ def test_a_trace_of_ones_own() -> None:
 def test_a_wrong_trace_is_named(lines: list[str], says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
         from_csv(lines, "mine.csv")
+
+
+def test_jobs_that_come_one_by_one_are_planned_onto_nodes() -> None:
+    world = World(boot=(60.0, 90.0, 120.0), price=3600.0, minimum=0.0)
+
+    def cost(target: float, *jobs: Job) -> float:
+        return planned(Workload("few", jobs, 0.0, world), target)
+
+    # A dollar a second. Two that wait for each other share a boot, two that cannot do not.
+    near, far = (Job(0.0, (30.0,)), Job(300.0, (20.0, 10.0))), (Job(0.0, (30.0,)), Job(2000.0, (30.0,)))
+    assert cost(900.0, *near) == pytest.approx(90 + 60)
+    assert cost(300.0, *near) == pytest.approx(90 + 60)
+    assert cost(250.0, *near) == pytest.approx(90 + 30 + 80)
+    assert cost(900.0, *far) == pytest.approx(2 * (90 + 30))
+    assert cost(100.0, Job(0.0, (300.0,))) == float("inf")
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 2**32))
+def test_no_plan_is_cheaper_than_the_bound(seed: int) -> None:
+    pytest.importorskip("scipy")
+    from minimoto.core.simulation.clairvoyant import clairvoyant
+
+    workload = few_jobs(seed, World(minimum=0.0))
+    target = 3000.0
+    assert clairvoyant(workload, target, seconds=1.0).least <= planned(workload, target) * 1.001

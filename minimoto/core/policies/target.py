@@ -44,6 +44,9 @@ LOOKS = 2.0
 SPREAD = 0.5
 """Of a task's time, by which tasks may be longer than expected: what waits to the last moment waits no longer."""
 
+BOOT_SPREAD = 0.3
+"""The same of a boot's."""
+
 ROUNDING = 1e-9
 """Seconds of work that make no difference, against an extra node for the last bit of a float."""
 
@@ -161,13 +164,15 @@ class Target:
         too_many = f"{_count(len(spare), 'node')} too many for {_backlog(demand)}"
         if None in (view.visible, view.in_flight, view.delayed) or not view.reports_known:
             return Wish("hold", f"{too_many}, but not enough is known to scale in")
-        rested = [node for node in spare if now - (node.idle_since or now) >= self.limits.cooldown]
+        # Nothing is left to do, and the next job waits for a boot anyway, with whoever comes meanwhile.
+        cooldown = 0.0 if self.limits.thrifty and not demand.tasks else self.limits.cooldown
+        rested = [node for node in spare if now - (node.idle_since or now) >= cooldown]
         if over > 0:
             reason = f"idle, and there are {over} nodes more than max_nodes allows ({self.limits.max_nodes})"
             return Wish("drain", reason, drain=tuple(node.id for node in spare))
-        if not rested or _lately(view.last_scale_out, now, self.limits.cooldown):
+        if not rested or _lately(view.last_scale_out, now, cooldown):
             idle_for = now - (spare[0].idle_since or now)
-            return Wish("cooldown", f"{too_many}, the longest idle for {idle_for:.0f} of {self.limits.cooldown:.0f} s")
+            return Wish("cooldown", f"{too_many}, the longest idle for {idle_for:.0f} of {cooldown:.0f} s")
         return Wish("drain", f"idle, and {too_many}", drain=tuple(node.id for node in rested))
 
 
@@ -273,7 +278,7 @@ def can_wait(demand: Demand, until_next: float) -> tuple[int, float]:
     """
     left, most = inf, 0
     for parcel, work in demand.due():
-        alone = parcel.horizon - demand.boot - work / demand.slots - parcel.each * SPREAD
+        alone = parcel.horizon - demand.boot * (1 + BOOT_SPREAD) - work / demand.slots - parcel.each * SPREAD
         left = min(left, alone)
         most = max(most, ceil(work / demand.offered_by_new(parcel) - ROUNDING))
     return (min(most, demand.most), 0.0) if left < 2 * until_next else (0, left - 2 * until_next)

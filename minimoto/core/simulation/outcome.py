@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from minimoto.core.simulation.events import Trace
+from minimoto.core.simulation.trace import Trace
 from minimoto.core.simulation.workload import Workload
 
 FLAP = 600.0
@@ -21,7 +21,7 @@ class Outcome:
     Parameters:
         finish: of all jobs, sorted. ``wait``: to the first task's start.
         missed: jobs that were done after their deadline, or after the target time.
-        hours: node-hours billed.
+        hours: node-hours billed; ``hours_of``: by what they were bought as.
         killed: busy nodes that the rule ended.
         flaps: see :func:`flaps`.
         largest: nodes at the highest.
@@ -32,6 +32,7 @@ class Outcome:
     missed: int
     cost: float
     hours: float
+    hours_of: Mapping[str, float]
     nodes: int
     largest: int
     killed: int
@@ -59,13 +60,17 @@ def outcome(workload: Workload, trace: Trace, target: float) -> Outcome:
     world = workload.world
     done = [(job, job.finished) for job in trace.jobs if job.finished is not None]
     dues = [job.job.deadline if job.job.deadline is not None else job.job.at + target for job, _ in done]
-    lives = [(m.launched, m.ended if m.ended is not None else m.launched, m.market) for m in trace.machines]
+    lives = [(m.ended - m.launched if m.ended is not None else 0.0, m.offer) for m in trace.machines]
+    hours: dict[str, float] = {}
+    for seconds, offer in lives:
+        hours[offer.name] = hours.get(offer.name, 0.0) + max(world.minimum, seconds) / 3600
     return Outcome(
         finish=sorted(finished - job.job.at for job, finished in done),
         wait=sorted(job.started - job.job.at for job in trace.jobs if job.started is not None),
         missed=len(trace.jobs) - len(done) + sum(f > due for (_, f), due in zip(done, dues, strict=True)),
         cost=sum(world.cost(*life) for life in lives),
-        hours=sum(max(world.minimum, ended - launched) for launched, ended, _ in lives) / 3600,
+        hours=sum(hours.values()),
+        hours_of=hours,
         nodes=len(lives),
         largest=max((size for _, size, _ in trace.sizes), default=0),
         killed=trace.killed,

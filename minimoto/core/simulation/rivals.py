@@ -14,6 +14,7 @@ from math import ceil, floor
 
 from minimoto.core.fleet_view import Node, View
 from minimoto.core.simulation.events import Orders
+from minimoto.core.simulation.world import METRICS_LATE
 
 
 def _present(view: View) -> list[Node]:
@@ -36,11 +37,13 @@ class Rival(ABC):
     Parameters:
         most: nodes that it may have.
         every: seconds between its looks.
+        by_metrics: it reads the queue's metrics in CloudWatch.
     """
 
     name: str
     most: int = 500
     every: float = 60.0
+    by_metrics: bool = False
 
     def step(self, view: View, now: float) -> Orders:
         """The rule's orders; machines that fail their status checks are ended, as Auto Scaling and Kubernetes do."""
@@ -107,10 +110,12 @@ class TargetTracking(Rival):
     The metric is ``visible / in service``, the target acceptable latency over the time of a task (EC2 Auto Scaling User
     Guide, "Scaling policy based on Amazon SQS"). A datapoint a minute; three above the target scale out in proportion,
     fifteen below nine tenths of it scale in (the alarms that target tracking makes). One instance at least: with none
-    the metric has no value. Instances that boot are not in service yet, but count as capacity.
+    the metric has no value. Instances that boot are not in service yet, but count as capacity. Its alarms know what
+    waits from CloudWatch, as late as that is.
     """
 
     name: str = "AWS target tracking"
+    by_metrics: bool = True
     latency: float = 300.0
     task_seconds: float = 60.0
     _seen: deque[float] = field(default_factory=lambda: deque(maxlen=15))
@@ -188,7 +193,8 @@ class CellProfiler(Rival):
 
     As many machines as were asked for while there is work; when nothing is visible and less is in flight than there
     are machines, the target falls to what is in flight, which ends none (``run.py``, monitor). A machine whose CPU
-    stays under 1 % for 15 minutes is ended, and replaced while the target says so (its alarm).
+    stays under 1 % for 15 minutes is ended, and replaced while the target says so (its alarm, which CloudWatch's
+    datapoints reach late).
     """
 
     name: str = "Distributed-CellProfiler"
@@ -198,7 +204,7 @@ class CellProfiler(Rival):
         present = _present(view)
         flight = view.in_flight or 0
         target = self.size if view.visible else min(self.size, flight)
-        idle = [n.id for n in present if n.idle_since is not None and now - n.idle_since >= 900]
+        idle = [n.id for n in present if n.idle_since is not None and now - n.idle_since >= 900 + METRICS_LATE]
         return Orders(launch=max(0, target - len(present) + len(idle)) if target else 0, terminate=idle)
 
 

@@ -18,6 +18,9 @@ class Production:
         policy: one of :data:`minimoto.core.policies.POLICIES`.
     """
 
+    by_metrics = False
+    """It asks SQS; what it knows from CloudWatch, CPU and the oldest message's age, is late in every view."""
+
     def __init__(self, name: str, policy: Callable[[Limits], Policy], limits: Limits) -> None:
         self.name, self.every = name, limits.pass_seconds
         self._policy, self._limits = policy(limits), limits

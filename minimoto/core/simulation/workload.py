@@ -6,8 +6,11 @@ import csv
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from io import StringIO
 from random import Random
 
+from minimoto.core.simulation.market import ON_DEMAND, spot
 from minimoto.core.simulation.world import World
 from minimoto.errors import InvalidInput
 
@@ -25,15 +28,24 @@ _SPREAD = 0.25
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One step of a job: seconds that each of its tasks takes a slot, and is expected to (see :class:`Job`)."""
+
+    tasks: tuple[float, ...]
+    expected: float = 0.0
+
+
+@dataclass(frozen=True)
 class Job:
     """One submitted folder.
 
     Parameters:
         at: when, seconds from the start.
-        tasks: seconds that each of its tasks takes a slot.
+        tasks: seconds that each of the tasks of its first stage takes a slot.
         owner: who submitted it.
         deadline: by when it shall be done, seconds from the start; ``None``: within the target time.
-        expected: seconds that its tasks are expected to take, as what is learnt of its step says; 0: nothing is known.
+        expected: seconds that each of those is expected to take, by what is learnt of the step; 0: nothing is known.
+        later: the stages after it, each of which begins when the one before is done.
     """
 
     at: float
@@ -41,6 +53,22 @@ class Job:
     owner: str = ""
     deadline: float | None = None
     expected: float = 0.0
+    later: tuple[Stage, ...] = ()
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """All of them."""
+        return (Stage(self.tasks, self.expected), *self.later)
+
+    @property
+    def count(self) -> int:
+        """Tasks of all stages."""
+        return sum(len(stage.tasks) for stage in self.stages)
+
+    @property
+    def work(self) -> float:
+        """Seconds of one slot."""
+        return sum(sum(stage.tasks) for stage in self.stages)
 
 
 @dataclass(frozen=True)
@@ -59,12 +87,12 @@ class Workload:
     @property
     def work(self) -> float:
         """Seconds of one slot."""
-        return sum(sum(job.tasks) for job in self.jobs)
+        return sum(job.work for job in self.jobs)
 
     @property
     def tasks(self) -> int:
         """How many there are."""
-        return sum(len(job.tasks) for job in self.jobs)
+        return sum(job.count for job in self.jobs)
 
 
 def job_of_class(name: str, at: float, chance: Random, owner: str = "") -> Job:
@@ -144,8 +172,8 @@ def trickle(seed: int) -> Workload:
 
 
 def drought(seed: int) -> Workload:
-    """The mix on spot nodes, of which there are none for two hours, and which are taken back often before."""
-    world = World(spot_share=1.0, interruptions=0.2, droughts=((8 * HOUR, 10 * HOUR),))
+    """The mix on spot nodes, often taken back, of which there are none for two hours; then nodes on demand."""
+    world = World(offers=(spot(interruptions=0.2, droughts=((8 * HOUR, 10 * HOUR),)), ON_DEMAND))
     return replace(mix(seed), name="drought", world=world)
 
 
@@ -169,10 +197,13 @@ WORKLOADS: dict[str, Callable[[int], Workload]] = {
 def from_csv(lines: Iterable[str], name: str) -> Workload:
     """A trace: columns ``at`` (seconds from its start), ``tasks``, ``seconds`` (a task), and ``owner``, ``deadline``.
 
+    Lines that follow each other and name the same ``job`` are the stages of one.
+
     Raises:
         InvalidInput: a column is missing, or a value is no number or out of bounds; the line is named.
     """
     jobs: list[Job] = []
+    before = ""
     reader = csv.DictReader(lines)
     missing = {"at", "tasks", "seconds"} - set(reader.fieldnames or ())
     if missing:
@@ -185,8 +216,25 @@ def from_csv(lines: Iterable[str], name: str) -> Workload:
             raise InvalidInput(f"{name}, line {reader.line_num}: {error}") from error
         if not (math.isfinite(at) and at >= 0 and count > 0 and math.isfinite(seconds) and seconds > 0):
             raise InvalidInput(f"{name}, line {reader.line_num}: at from 0 on, tasks from 1 on, seconds above 0")
-        jobs.append(Job(at, (seconds,) * count, row.get("owner") or "", deadline))
+        if row.get("job") and row["job"] == before:
+            jobs[-1] = replace(jobs[-1], later=(*jobs[-1].later, Stage((seconds,) * count)))
+        else:
+            jobs.append(Job(at, (seconds,) * count, row.get("owner") or "", deadline))
+        before = row.get("job") or ""
     if not jobs:
         raise InvalidInput(f"{name}: no jobs in it")
     jobs.sort(key=lambda job: job.at)
     return Workload(name, tuple(jobs), jobs[-1].at)
+
+
+def to_csv(workload: Workload) -> str:
+    """The workload as a trace for :func:`from_csv`; of a stage's tasks only their number and their mean are kept."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["at", "tasks", "seconds", "owner", "deadline", "job"])
+    for number, job in enumerate(workload.jobs):
+        deadline = "" if job.deadline is None else f"{job.deadline:.3f}"
+        for stage in job.stages:
+            each = sum(stage.tasks) / len(stage.tasks)
+            writer.writerow([f"{job.at:.3f}", len(stage.tasks), f"{each:.3f}", job.owner, deadline, number + 1])
+    return text.getvalue()

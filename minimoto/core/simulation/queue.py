@@ -1,0 +1,82 @@
+"""The simulated queue: served fairly among owners, counted approximately and late, as SQS and CloudWatch do it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, deque
+from itertools import count
+
+from minimoto.core.simulation.trace import Task
+
+Counts = tuple[int, int, float | None]
+"""Messages that are visible and in flight, and when the oldest visible one was sent."""
+
+
+NOISY = 0.1
+"""Share of what is in flight above which an owner is noisy."""
+
+
+class Queue:
+    """Messages of tasks, served as SQS's fair queues do it.
+
+    Owners who use more than a tenth of the consumers are noisy: they are served when no other waits, whoever has the
+    fewest in flight first (Amazon SQS Developer Guide, "How Amazon SQS fair queues work"). Of the others, as without
+    owners, whichever waits longest. That guide's second measure, of the consumers' time in the recent past, is taken
+    for the same here: a message in flight is a consumer's time.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = count()
+        self._waiting: dict[str, deque[Task]] = {}
+        self._sent: deque[tuple[int, Task]] = deque()
+        self._flights: Counter[str] = Counter()
+        self.visible = self.in_flight = 0
+        self._times: list[float] = [0.0]
+        self._counts: list[Counts] = [(0, 0, None)]
+
+    def send(self, task: Task, now: float) -> None:
+        """A message that can be received from now on."""
+        task.queued, task.place = now, next(self._numbers)
+        self._waiting.setdefault(task.job.job.owner, deque()).append(task)
+        self._sent.append((task.place, task))
+        self.visible += 1
+
+    def receive(self) -> Task:
+        """The next message; there must be one."""
+        owner = next(iter(self._waiting)) if len(self._waiting) == 1 else min(self._waiting, key=self._turn)
+        task = self._waiting[owner].popleft()
+        if not self._waiting[owner]:
+            del self._waiting[owner]
+        task.place = -1
+        self.visible -= 1
+        self.in_flight += 1
+        self._flights[owner] += 1
+        return task
+
+    def gone(self, task: Task) -> None:
+        """A message that was in flight is deleted, or about to be sent again."""
+        self.in_flight -= 1
+        self._flights[task.job.job.owner] -= 1
+
+    def _turn(self, owner: str) -> tuple[int, int]:
+        """Owners with less are served before others."""
+        flights = self._flights[owner]
+        return flights if flights > NOISY * self.in_flight else 0, self._waiting[owner][0].place
+
+    def _oldest(self) -> float | None:
+        while self._sent and self._sent[0][1].place != self._sent[0][0]:
+            self._sent.popleft()
+        return self._sent[0][1].queued if self._sent else None
+
+    def count(self, now: float) -> None:
+        """Keeps what will be said of now, a second's changes in one."""
+        counts = (self.visible, self.in_flight, self._oldest())
+        if now - self._times[-1] < 1.0:
+            self._counts[-1] = counts
+        else:
+            self._times.append(now)
+            self._counts.append(counts)
+
+    def counted(self, at: float) -> Counts:
+        """What there was at a time before."""
+        return self._counts[max(0, bisect_right(self._times, at) - 1)]
