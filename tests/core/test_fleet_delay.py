@@ -1,4 +1,4 @@
-"""Late counts: the fleet neither swings nor kills work, however late the queue's counts are, with or without jobs to read."""
+"""The fleet neither swings nor kills work, however late the queue's counts are, with jobs to read or without."""
 
 from __future__ import annotations
 
