@@ -14,6 +14,9 @@ from minimoto.core.fleet_limits import Limits, budget_is_short, budget_text, bud
 from minimoto.core.fleet_view import GONE, Node, View
 from minimoto.core.markets import Pool
 
+SOON = 5.0
+"""Seconds between two looks at a fleet that winds down."""
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -138,6 +141,22 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
     rule = "limit" if limited and not granted.count else wish.rule
     told = budget_told(policy.limits) if shut else granted.told
     return Decision((*ends, *drains, *launch), reason, rule, inputs, shut, told)
+
+
+def next_look(view: View, decision: Decision, every: float) -> float:
+    """Seconds until the next look: sooner while the fleet winds down, as an idle node costs by the second.
+
+    Parameters:
+        view: what the decision was made of.
+        every: seconds between two looks otherwise.
+    """
+    nodes = [node for node in view.nodes or () if node.up]
+    draining = any(node.draining or node.leaving for node in nodes)
+    draining = draining or any(isinstance(action, Drain) for action in decision.actions)
+    at_work = sum(node.busy for node in nodes)
+    waiting = None if view.jobs is None else sum(job.tasks_left for job in view.jobs) > at_work
+    last = waiting is False and any(node.reported for node in nodes)
+    return min(every, SOON) if draining or last else every
 
 
 def notable(view: View) -> dict[str, object]:

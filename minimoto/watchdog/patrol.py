@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from minimoto.core.fleet import Action, Decision, Drain, Launch, decide
+from minimoto.core.fleet import Action, Decision, Drain, Launch, decide, next_look
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_memory import Memory, learn, load
 from minimoto.core.fleet_view import View
@@ -113,14 +113,16 @@ class Watchdog:
             problems.did(lambda: self.cloud.ledger.end_pass(self.owner))
 
     def loop(self, every: float, stop: threading.Event, tell: Callable[[Pass | CloudError | None], None]) -> None:
-        """Makes passes until ``stop`` is set, every so many seconds from start to start."""
+        """Makes passes until ``stop`` is set, so many seconds from start to start; sooner while the fleet winds down."""
         while not stop.is_set():
-            began = self.cloud.clock.monotonic()
+            began, wait = self.cloud.clock.monotonic(), every
             try:
-                tell(self.run_pass())
+                seen = self.run_pass()
+                tell(seen)
+                wait = every if seen is None else next_look(seen.view, seen.decision, every)
             except CloudError as error:
                 tell(error)
-            stop.wait(max(0.0, every - (self.cloud.clock.monotonic() - began)))
+            stop.wait(max(0.0, wait - (self.cloud.clock.monotonic() - began)))
 
     def _pass(self, limits: Limits, problems: Problems, resize: Resize | None, in_time: Callable[[], bool]) -> Pass:
         before = self._recall(problems)

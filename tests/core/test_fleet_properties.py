@@ -10,9 +10,9 @@ from fleet_views import NOW, limits, views
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minimoto.core.fleet import Decision, Drain, Launch, Policy, Terminate, Wish, decide
+from minimoto.core.fleet import SOON, Decision, Drain, Launch, Policy, Terminate, Wish, decide, next_look
 from minimoto.core.fleet_limits import Limits
-from minimoto.core.fleet_view import GONE, Node, View
+from minimoto.core.fleet_view import GONE, JobView, Node, View
 from minimoto.core.policies import POLICIES, choose
 
 policies = st.builds(choose, st.sampled_from(sorted(POLICIES)), limits, st.none() | st.none() | st.integers(0, 10))
@@ -234,3 +234,28 @@ def test_no_policy_can_pass_the_limits(view: View, limits: Limits) -> None:
     assert not decision.launches or len(then) == limits.max_nodes
     broke = decide(replace(view, price_per_hour=None), Reckless(replace(limits, budget_per_day=1)), NOW)
     assert not broke.launches
+
+
+def at_work(busy: int) -> Node:
+    return Node("i-1", reported=True, slots=1, busy=busy)
+
+
+@pytest.mark.parametrize(
+    ("view", "seconds"),
+    [
+        (View(nodes=(), jobs=()), 15.0),
+        (View(nodes=(at_work(1),), jobs=(JobView("a", 9),)), 15.0),
+        (View(nodes=(at_work(1),), jobs=(JobView("a", 1),)), SOON),
+        (View(nodes=(at_work(0),), jobs=()), SOON),
+        (View(nodes=(at_work(1),), jobs=None), 15.0),
+        (View(nodes=None, jobs=()), 15.0),
+        (View(nodes=(Node("i-1"),), jobs=()), 15.0),
+        (View(nodes=(at_work(1), replace(at_work(1), id="i-2", leaving=True)), jobs=(JobView("a", 9),)), SOON),
+    ],
+    ids=["nothing", "busy", "the last task", "idle", "jobs unknown", "nodes unknown", "booting", "one drains"],
+)
+def test_a_fleet_that_winds_down_is_looked_at_sooner(view: View, seconds: float) -> None:
+    nothing = Decision((), "", "steady")
+    assert next_look(view, nothing, 15.0) == seconds
+    assert next_look(view, nothing, 2.0) == 2.0
+    assert next_look(view, Decision((Drain("i-1", "idle"),), "", "drain"), 15.0) == SOON

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -284,3 +285,20 @@ def test_a_pass_that_lost_its_lease_starts_nothing(fleet: Fleet, monkeypatch: py
     assert "took too long" in told.problems[0]
     assert fleet.ids == []
     assert fleet.cloud.ledger.recall(MEMORY) == ""
+
+
+def test_the_loop_looks_sooner_while_the_fleet_winds_down(fleet: Fleet) -> None:
+    waits: list[float] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(round(timeout or 0.0))
+            fleet.clock.advance(timeout or 0.0)
+            for id in fleet.ids:
+                fleet.beat(id)
+            if len(waits) == 3:
+                self.set()
+            return True
+
+    Watchdog(fleet.cloud).loop(20.0, Stop(), lambda _: None)  # type: ignore[arg-type]
+    assert waits == [20, 5, 5], "a node boots; it is idle"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from minimoto.core.fleet import Drain, Policy, Terminate, decide
+from minimoto.core.fleet import Drain, Policy, Terminate, decide, next_look
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_memory import Memory, decided, launched, learn
 from minimoto.core.fleet_view import View
@@ -30,6 +30,7 @@ class Production:
         """One pass."""
         memory, view = learn(self._memory, view, self._limits, now)
         decision = decide(view, self._policy, now)
+        self.every = next_look(view, decision, self._limits.pass_seconds)
         self._memory = decided(memory, view, decision, now)
         ends = [action for action in decision.actions if isinstance(action, Terminate)]
         return Orders(
