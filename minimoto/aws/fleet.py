@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 LAUNCH_TAG = "minimoto:launch"
+GROUP_TAG = "aws:autoscaling:groupName"
+"""Written by AWS itself, when a group starts a machine, takes one in or lets one go."""
 SERVICE = "service"
 
 PRESENT = ("pending", "running", "shutting-down", "stopping", "stopped")
@@ -250,4 +252,5 @@ def _instance(machine: Any, healthy: bool | None) -> Instance:
         zone=machine.get("Placement", {}).get("AvailabilityZone", ""),
         address=machine.get("PublicIpAddress") or machine.get("PrivateIpAddress") or "",
         launch_token=tags.get(LAUNCH_TAG, ""),
+        grouped=GROUP_TAG in tags,
     )
