@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from minimoto.core.group import POLICY
 from minimoto.errors import ConfigError
 
 SYSTEM_FILE = Path("/etc/minimoto/configure.ini")
@@ -84,7 +85,7 @@ class Config:
         "none",
     )
 
-    policy: str = _s("FLEET", "policy", "target", "target or classic")
+    policy: str = _s("FLEET", "policy", "target", "target, classic, or asg: an Auto Scaling group with alarms")
     min_nodes: int = _s("FLEET", "min_nodes", 1, "service machines at least")
     warm: tuple[str, ...] = _s(
         "FLEET", "warm", (), "more of them by hours of the day, comma-separated, such as mon-fri 8:00-18:00 3"
@@ -121,6 +122,11 @@ class Config:
     def local(self) -> bool:
         """Whether this deployment runs on the embedded AWS."""
         return bool(self.endpoint_url)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether an Auto Scaling group sizes the fleet."""
+        return self.policy == POLICY
 
     @property
     def buckets(self) -> frozenset[str]:

@@ -259,5 +259,7 @@ class Heartbeat:
             # A draining node without a task may be terminated.
             held = self._held or (self._latest if busy else None)
             task = str(held.key or "") if held else ""
-            self._report = report = replace(self._report, state=state, beat=self._clock.now(), task=task)
+            # Where it lasts, the watchdog ends the machine: nobody will work on it again.
+            note = self._stop.lasting or self._report.note
+            self._report = report = replace(self._report, state=state, beat=self._clock.now(), task=task, note=note)
         self._nodes.beat(report)

@@ -80,6 +80,10 @@ class Imds:
         notice = self._document("meta-data/events/recommendations/rebalance")
         return _instant(str(notice.get("noticeTime", ""))) if isinstance(notice, dict) else None
 
+    def ended_by_group(self) -> bool:
+        """Whether the Auto Scaling group of this machine is about to end it."""
+        return self._get("meta-data/autoscaling/target-lifecycle-state") == "Terminated"
+
     def maintenance(self) -> list[Maintenance]:
         """The scheduled events that are still to come."""
         events = self._document("meta-data/events/maintenance/scheduled")

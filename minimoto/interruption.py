@@ -1,4 +1,4 @@
-"""Why and how soon a service must stop: signals, the spot notice, scheduled maintenance.
+"""Why and how soon a service must stop: signals, the spot notice, a rebalance recommendation, maintenance, its group.
 
 Two degrees. *Drain*: finish what is held, take nothing more. *Urgent*: give back what is held, now.
 """
@@ -10,7 +10,7 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -34,12 +34,16 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stop:
-    """Whether the service must stop; set from any thread, read by all. Once set it stays set."""
+    """Whether the service must stop; set from any thread, read by all. Once set it stays set.
+
+    ``lasting`` says why no service of this machine will take anything any more; empty: the next one may.
+    """
 
     def __init__(self) -> None:
         self._urgent = threading.Event()
         self._drain = threading.Event()
         self.reason = ""
+        self.lasting = ""
 
     @property
     def urgent(self) -> bool:
@@ -58,8 +62,10 @@ class Stop:
         self._urgent.set()
         self._drain.set()
 
-    def drain(self, reason: str) -> None:
-        """Finish what is held, then stop."""
+    def drain(self, reason: str, *, lasting: bool = False) -> None:
+        """Finish what is held, then stop; ``lasting``: and so will every service of this machine after this one."""
+        if lasting:
+            self.lasting = reason
         if not self.draining:
             self.reason = reason
         self._drain.set()
@@ -100,16 +106,24 @@ class Watch:
     Parameters:
         imds: ``None`` where there is no metadata service.
         every: seconds between two looks at it.
+        leaving: called at each look while the Auto Scaling group is about to end this machine; ``None``: it is in none.
     """
 
     def __init__(
-        self, stop: Stop, imds: Imds | None, clock: Clock, log: FilteringBoundLogger, every: float = LOOK_EVERY
+        self,
+        stop: Stop,
+        imds: Imds | None,
+        clock: Clock,
+        log: FilteringBoundLogger,
+        every: float = LOOK_EVERY,
+        leaving: Callable[[], None] | None = None,
     ) -> None:
         self._stop = stop
         self._imds = imds
         self._clock = clock
         self._log = log
         self._every = every
+        self._leaving = leaving
         self._silent = False
         self._rebalance: float | None = None
         # The one queue that may be put to in a signal handler (its put is reentrant).
@@ -150,12 +164,22 @@ class Watch:
             return
         for event in imds.maintenance():
             if event.not_before - self._clock.now() <= MAINTENANCE_AHEAD:
-                self._stop.drain(f"maintenance: {event.code}")
-        rebalance = imds.rebalance()
-        if rebalance is not None and rebalance != self._rebalance:
-            # No deadline yet, and tasks are short: the node is worth its money until the notice comes.
+                self._stop.drain(f"maintenance: {event.code}", lasting=True)
+        if self._leaving is not None and imds.ended_by_group():
+            self._stop.drain("the Auto Scaling group ends this machine")
+            self._leaving()
+        self._judge_rebalance(imds.rebalance())
+
+    def _judge_rebalance(self, recommended: float | None) -> None:
+        """Drains while there is time: the notice may come minutes later, and would have the task begun anew.
+
+        A group starts a replacement first, and only then ends this machine: until then it goes on.
+        """
+        if recommended is not None and recommended != self._rebalance:
             self._log.warning("rebalance recommended: this spot instance may be interrupted soon")
-        self._rebalance = rebalance
+        self._rebalance = recommended
+        if recommended is not None and self._leaving is None:
+            self._stop.drain("rebalance recommended", lasting=True)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals.put(number)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from minimoto.core.group import Group
 from minimoto.core.job import Job, Location
 from minimoto.core.markets import Pool
 from minimoto.core.node import NodeReport
@@ -226,6 +227,7 @@ class Instance:
         state: pending, running, shutting-down, terminated, stopping or stopped.
         healthy: both status checks; ``None`` while unknown.
         market: ``spot`` or ``on-demand``.
+        grouped: whether it belongs to an Auto Scaling group.
     """
 
     id: str
@@ -238,6 +240,7 @@ class Instance:
     zone: str = ""
     address: str = ""
     launch_token: str = ""
+    grouped: bool = False
 
 
 @dataclass(frozen=True)
@@ -278,14 +281,40 @@ class Fleet(Protocol):
         """Terminates service machines of this deployment; raises ``CloudError`` for any other id."""
 
 
+class ScalingGroup(Protocol):
+    """The Auto Scaling group of a deployment whose policy is ``asg``; no other is ever touched."""
+
+    def look(self) -> Group:
+        """The group as it is now; raises ``NotFound`` if there is none."""
+
+    def bound(self, least: int, most: int) -> None:
+        """Gives it other bounds: it wants at least and at most so many machines from now on."""
+
+    def replace(self, node: str) -> None:
+        """Ends a machine at once, protected or not, waits for no hook, and has another started in its place."""
+
+    def protect(self, node: str, busy: bool) -> None:
+        """Says whether the group may choose this machine when it shrinks."""
+
+    def extend(self, node: str) -> None:
+        """Has the group wait longer for a machine that it is about to end."""
+
+    def release(self, node: str) -> None:
+        """Tells the group that a machine which it is about to end holds nothing any more; nothing if it knows."""
+
+
 class Metrics(Protocol):
     """CloudWatch."""
 
     def cpu(self, ids: Sequence[str], now: float) -> dict[str, float | None]:
         """CPU utilisation of the last minutes in percent for each id; ``None`` without a datapoint."""
 
-    def publish(self, name: str, value: float, now: float) -> None:
-        """Publishes a datapoint in the namespace ``DeepStyleQueue`` with this deployment as its dimension."""
+    def publish(self, name: str, value: float, now: float, group: str = "") -> None:
+        """Publishes a datapoint in the namespace ``DeepStyleQueue`` with this deployment as its dimension.
+
+        Parameters:
+            group: a second dimension's value, ``Group``; empty: there is none.
+        """
 
 
 class Topic(Protocol):

@@ -16,6 +16,7 @@ from minimoto.core.node import NodeState
 from minimoto.core.retry import backoff
 from minimoto.errors import CloudError, MinimotoError
 from minimoto.heartbeat import Heartbeat, Pulse
+from minimoto.in_group import InGroup
 from minimoto.interruption import Stop, Watch, metadata_service, node_id
 from minimoto.sandbox import MODULE, Sandbox
 from minimoto.task_files import PARTS, TaskFiles
@@ -80,21 +81,30 @@ def serve(cloud: Cloud, stop: Stop, setting: Setting | None = None) -> int | Non
 def _serve_in(slot: Slot, folder: Path, cloud: Cloud, stop: Stop, setting: Setting) -> int:
     from minimoto.logs import open_log
 
-    imds = metadata_service(cloud.config)
+    imds, grouped = metadata_service(cloud.config), cloud.config.grouped
     node = node_id(imds)
     log = open_log(debug=setting.debug, node=node, slot=slot.index)
     empty(slot.folder)
     empty(slot.folder / "work")
     clear(slot.folder / "work", PARTS)
-    with Watch(stop, imds, cloud.clock, log).running(signals=setting.signals):
-        return Service(cloud, stop, setting, slot, node, log).run(folder)
+    group = InGroup(cloud.group, cloud.clock, log, node, folder, slot.index, cloud.config.cooldown) if grouped else None
+    leaving = group.leaving if group else None
+    with Watch(stop, imds, cloud.clock, log, leaving=leaving).running(signals=setting.signals):
+        return Service(cloud, stop, setting, slot, node, log, group).run(folder)
 
 
 class Service:
     """One service in its slot."""
 
     def __init__(
-        self, cloud: Cloud, stop: Stop, setting: Setting, slot: Slot, node: str, log: FilteringBoundLogger
+        self,
+        cloud: Cloud,
+        stop: Stop,
+        setting: Setting,
+        slot: Slot,
+        node: str,
+        log: FilteringBoundLogger,
+        group: InGroup | None = None,
     ) -> None:
         from minimoto.deliveries import Deliveries
         from minimoto.dispatch import Dispatcher
@@ -104,7 +114,7 @@ class Service:
 
         config = cloud.config
         self._cloud, self._config, self._stop, self._log = cloud, config, stop, log
-        self._setting = setting
+        self._setting, self._group = setting, group
         self._folder = slot.folder
         self._failures = 0
         work = slot.folder / "work"
@@ -154,6 +164,8 @@ class Service:
         self._log.info("service started")
         # Cron starts a service again on a node that has drained; it must not take anything before its first beat.
         self._heartbeat.look()
+        if self._group:
+            self._group.begin()
         self._sandbox.start()
         self._deliveries.start()
         self._completions.start()
@@ -182,6 +194,8 @@ class Service:
             self._heartbeat.close(last)
         except CloudError as error:
             self._log.warning("the last heartbeat was lost", error=str(error))
+        if self._group:
+            self._group.close()
         empty(self._folder)
 
     def _go_on(self) -> None:
@@ -200,9 +214,13 @@ class Service:
             try:
                 message = self._prefetch.next(min(self._setting.poll, self._config.quiet - quiet))
                 if message is not None:
+                    if self._group:
+                        self._group.busy()
                     self._count(self._work(message))
                     self._prefetch.worked()
                     worked = clock.monotonic()
+                elif self._group:
+                    self._group.idle(clock.monotonic() - worked)
                 errors = 0
             except CloudError as error:
                 errors += 1

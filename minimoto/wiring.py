@@ -76,6 +76,12 @@ class Cloud:
         return Ec2Fleet(self.session, self.config)
 
     @cached_property
+    def group(self) -> ports.ScalingGroup:
+        from minimoto.aws.scaling import AutoScalingGroup
+
+        return AutoScalingGroup(self.session, self.config)
+
+    @cached_property
     def metrics(self) -> ports.Metrics:
         from minimoto.aws.metrics import CloudWatchMetrics
 

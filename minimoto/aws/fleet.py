@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import boto3
     from mypy_boto3_ec2 import EC2Client
 
+GROUP_TAG = "aws:autoscaling:groupName"
+"""Written by AWS itself, when a group starts a machine, takes one in or lets one go."""
+
 PRESENT = ("pending", "running", "shutting-down", "stopping", "stopped")
 BATCH = 100
 """Machines named in one call."""
@@ -156,4 +159,5 @@ def _instance(machine: Any, healthy: bool | None) -> Instance:
         zone=_pool(machine).zone,
         address=machine.get("PublicIpAddress") or machine.get("PrivateIpAddress") or "",
         launch_token=tags.get(LAUNCH_TAG, ""),
+        grouped=GROUP_TAG in tags,
     )

@@ -11,13 +11,17 @@ from minimoto.aws.calls import aws_call
 from minimoto.aws.clients import client
 from minimoto.aws.policies import NAMESPACE
 from minimoto.config import Config
+from minimoto.core.group import BACKLOG
 
 if TYPE_CHECKING:
     import boto3
     from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_cloudwatch.type_defs import DimensionTypeDef
 
 DIMENSION = "Deployment"
 """The dimension of what is published; its value is the deployment's name."""
+
+GROUP_DIMENSION = "Group"
 
 LOOK_BACK = 600.0
 """Seconds: an instance without detailed monitoring has a datapoint every five minutes, some minutes late."""
@@ -40,7 +44,7 @@ class CloudWatchMetrics:
         """The newest average of the last ten minutes, in percent, for each instance; ``None`` without one."""
         return newest(self._cloudwatch, ("AWS/EC2", "CPUUtilization", "InstanceId"), ids, now, "Average")
 
-    def publish(self, name: str, value: float, now: float) -> None:
+    def publish(self, name: str, value: float, now: float, group: str = "") -> None:
         """Publishes one datapoint in the namespace ``DeepStyleQueue``."""
         with aws_call(f"metric {NAMESPACE}/{name}: publishing"):
             self._cloudwatch.put_metric_data(
@@ -48,13 +52,19 @@ class CloudWatchMetrics:
                 MetricData=[
                     {
                         "MetricName": name,
-                        "Dimensions": [{"Name": DIMENSION, "Value": self._config.name}],
+                        "Dimensions": dimensions(self._config.name, group),
                         "Timestamp": _when(now),
                         "Value": value,
-                        "Unit": "Count",
+                        "Unit": "Seconds" if name == BACKLOG else "Count",
                     }
                 ],
             )
+
+
+def dimensions(deployment: str, group: str = "") -> list[DimensionTypeDef]:
+    """The dimensions of a metric that the watchdog publishes; ``group`` is the value of the second one, if any."""
+    of_group: list[DimensionTypeDef] = [{"Name": GROUP_DIMENSION, "Value": group}] if group else []
+    return [{"Name": DIMENSION, "Value": deployment}, *of_group]
 
 
 def newest(

@@ -27,6 +27,14 @@ LAUNCHING = ["CreateFleet", "RunInstances"]
 
 Document = dict[str, Any]
 
+HOOK = "drain"
+"""The lifecycle hook that has the Auto Scaling group wait for a machine's last task."""
+
+
+def group_name(config: Config) -> str:
+    """Name of the Auto Scaling group, which services and watchdog know without being told."""
+    return f"{config.name}-service"
+
 
 def role_name(role: str, config: Config) -> str:
     """Name of the IAM role and of its instance profile; IAM is global, so the region is part of it."""
@@ -83,6 +91,7 @@ class _Names:
         self.outputs = [self._bucket(name) for name in (_known("bucket_output", config.bucket_output), *more)]
         self.table = self._in_region("dynamodb", f"table/{_known('table', config.table)}")
         self.topic = _known("topic_arn", config.topic_arn)
+        self.group = self._in_region("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{group_name(config)}")
         self.service_role = f"arn:{partition}:iam::{account}:role/{role_name('service', config)}"
 
     def ec2(self, kind: str, name: str = "*", *, public: bool = False) -> str:
@@ -174,6 +183,7 @@ def _service(names: _Names) -> list[Document]:
             [*_below(names.inputs, "*/in/*"), *_below(names.inputs, "*/work/*")],
         ),
         _allow("Deliver", ["s3:PutObject", "s3:AbortMultipartUpload"], _below(names.outputs)),
+        *([_being_of_the_group(names)] if names.config.grouped else ()),
     ]
 
 
@@ -188,26 +198,44 @@ def _watchdog(names: _Names) -> list[Document]:
         _allow("Count", ["sqs:GetQueueAttributes"], names.queue),
         _allow("DeadLetters", ["sqs:ReceiveMessage", "sqs:DeleteMessage"], names.dead_letters),
         *_seeing_the_fleet(names),
-        *_launching(names),
+        *(_bounding_the_group(names) if names.config.grouped else _launching(names)),
         _allow("Terminate", ["ec2:TerminateInstances"], names.ec2("instance"), {"StringEquals": _tagged(names)}),
     ]
 
 
+def _being_of_the_group(names: _Names) -> Document:
+    """What a machine tells its own group: that it is busy, that it needs more time, that it may go."""
+    told = ("SetInstanceProtection", "RecordLifecycleActionHeartbeat", "CompleteLifecycleAction")
+    return _allow("TellGroup", [f"autoscaling:{action}" for action in told], names.group, _our_group(names))
+
+
+def _bounding_the_group(names: _Names) -> list[Document]:
+    """The group launches machines by its own right; the watchdog can make it neither larger than it may be nor another.
+
+    A new launch template would need ``ec2:RunInstances``, which the watchdog of a group does not have.
+    """
+    ends = ("TerminateInstanceInAutoScalingGroup", "CompleteLifecycleAction")
+    most = {"NumericLessThanEquals": {"autoscaling:MaxSize": str(names.config.max_nodes)}}
+    return [
+        _allow("ReplaceNodes", [f"autoscaling:{action}" for action in ends], names.group, _our_group(names)),
+        _allow("BoundGroup", ["autoscaling:UpdateAutoScalingGroup"], names.group, _our_group(names) | most),
+    ]
+
+
+def _our_group(names: _Names) -> Document:
+    return {"StringEquals": _tagged(names)}
+
+
 def _seeing_the_fleet(names: _Names) -> list[Document]:
     """Calls that know no narrower resource than ``*``; publishing is held to one namespace."""
+    seen = ["ec2:DescribeInstances", "ec2:DescribeInstanceStatus", "cloudwatch:GetMetricData"]
+    if names.config.grouped:
+        seen += ["autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeScalingActivities"]
+    else:
+        seen += ["ec2:DescribeLaunchTemplates", "ec2:DescribeSubnets"]
+        seen += ["ec2:DescribeSpotPriceHistory"] if names.config.market == "spot" else []
     return [
-        _allow(
-            "See",
-            [
-                "ec2:DescribeInstances",
-                "ec2:DescribeInstanceStatus",
-                "ec2:DescribeLaunchTemplates",
-                "ec2:DescribeSubnets",
-                *(["ec2:DescribeSpotPriceHistory"] if names.config.market == "spot" else []),
-                "cloudwatch:GetMetricData",
-            ],
-            "*",
-        ),
+        _allow("See", seen, "*"),
         _allow("Publish", ["cloudwatch:PutMetricData"], "*", {"StringEquals": {"cloudwatch:namespace": NAMESPACE}}),
     ]
 

@@ -119,7 +119,9 @@ def _show_plan(deployment: Deployment, answer: dict[str, Any], *, quiet: bool) -
     from minimoto import console
 
     planned, cost = deployment.plan(), deployment.estimate()
-    counts = {action: sum(p.action == action for p in planned) for action in ("make", "keep", "repair", "differs")}
+    counts = {
+        action: sum(p.action == action for p in planned) for action in ("make", "keep", "repair", "remove", "differs")
+    }
     answer["plan"] = [{"action": p.action, "what": p.what, "detail": p.detail} for p in planned]
     answer["cost"] = {
         "currency": "USD",
@@ -200,6 +202,7 @@ def _make(deployment: Deployment, file: Path, answer: dict[str, Any], *, quiet: 
         kept=outcome.kept,
         repaired=outcome.repaired,
         drift=outcome.drift,
+        removed=outcome.removed,
         config=str(file),
         **outputs,
     )

@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="TIME", help="with --explain: every decision of the last 30m, 1h, 2d, ...")
     parser.add_argument("--keep-failed", action="store_true", default=None,
         help="nodes that took themselves out are replaced, but stay to be looked at")  # fmt: skip
-    parser.add_argument("--policy", help="target or classic, instead of configure.ini's")
+    parser.add_argument("--policy", help="target or classic, instead of configure.ini's (asg: only from there)")
     parser.add_argument("--json", action="store_true", help="JSON on stdout")
 
 
@@ -57,6 +57,10 @@ def run(args: argparse.Namespace) -> int:
     if args.loop is not None and args.loop < 0:
         raise UsageError(f"--loop {args.loop:g}: seconds, not less than 0")
     settings = config.load(args.config, policy=args.policy, keep_failed=args.keep_failed)
+    if args.policy and config.load(args.config).grouped is not settings.grouped:
+        raise UsageError(
+            f"--policy {args.policy}: setup makes and removes Auto Scaling groups: set [FLEET] policy, then run setup"
+        )
     choose(settings.policy, limits_of(settings))
     cloud = Cloud(settings)
     if args.status:

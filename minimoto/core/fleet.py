@@ -52,7 +52,16 @@ class Terminate:
     dead: bool = False
 
 
-Action = Launch | Drain | Terminate
+@dataclass(frozen=True)
+class Bound:
+    """Give the Auto Scaling group other bounds."""
+
+    least: int
+    most: int
+    reason: str
+
+
+Action = Launch | Drain | Terminate | Bound
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,9 @@ class Wish:
         drain: ids of nodes to drain.
         firm: whether busy nodes may be drained as well (they finish their task first); else only idle ones are.
         urgent: as of :class:`Launch`.
+        drain_reason: why those are drained; empty: for ``reason``.
+        told: which limit keeps machines from the jobs, where the policy knows it better than the limits do.
+        bounds: the least and the most that the Auto Scaling group shall have, if they change.
     """
 
     rule: str
@@ -97,6 +109,9 @@ class Wish:
     drain: tuple[str, ...] = ()
     firm: bool = False
     urgent: bool = False
+    bounds: tuple[int, int] | None = None
+    drain_reason: str = ""
+    told: str = ""
 
 
 class Policy(Protocol):
@@ -119,12 +134,15 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
         now: seconds since the epoch.
 
     Returns:
-        Terminations first, then drains, then at most one launch; never more machines than ``max_nodes``, never a launch
-        that could pass the day's budget, never the end of a node that holds a task unless it is dead.
+        Terminations first, then drains, then the group's bounds or at most one launch; never more machines than
+        ``max_nodes``, never a launch that could pass the day's budget, never the end of a node that holds a task unless
+        it is dead.
     """
     inputs = notable(view)
     if view.nodes is None:
         return Decision((), "the machines could not be listed: nothing is started or ended on a guess", "hold", inputs)
+    if view.grouped and view.group is None:
+        return Decision((), "the Auto Scaling group could not be seen: nothing is ended on a guess", "hold", inputs)
     kept = _kept(view, policy.limits)
     dead = {id: why for id, why in policy.dead(view).items() if id not in kept}
     ends = (*_dead(view, dead), *(end for end in _drained(view, dead) if end.node not in kept))
@@ -132,15 +150,20 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
     staying = replace(view, nodes=tuple(node for node in view.nodes if node.id not in ended))
     shut = budget_is_short(staying, policy.limits)
     able = replace(staying, nodes=tuple(node for node in staying.nodes or () if node.id not in kept))
-    wish = _shut_down(able, policy.limits) if shut else policy.wish(able, dead, now)
+    if shut and not view.grouped:
+        wish = _shut_down(able, policy.limits)
+    else:
+        # A group ends what is idle by itself, once its bounds are shut.
+        wish = policy.wish(replace(able, budget_shut=shut), dead, now)
     drains = [drain for drain in _drains(staying, wish, policy.limits, now) if drain.node not in kept]
     granted = grant(staying, policy.limits, wish.launch, now)
     limited = [granted.reason] if granted.reason else []
     reason = "; ".join([*(f"{end.node} {end.reason}" for end in ends), wish.reason, *limited])
     launch = (Launch(granted.count, wish.reason, view.token, wish.urgent),) if granted.count else ()
+    bound = (Bound(*wish.bounds, wish.reason),) if wish.bounds else ()
     rule = "limit" if limited and not granted.count else wish.rule
-    told = budget_told(policy.limits) if shut else granted.told
-    return Decision((*ends, *drains, *launch), reason, rule, inputs, shut, told)
+    told = budget_told(policy.limits) if shut else wish.told or granted.told
+    return Decision((*ends, *drains, *bound, *launch), reason, rule, inputs, shut, told)
 
 
 def next_look(view: View, decision: Decision, every: float) -> float:
@@ -177,6 +200,8 @@ def notable(view: View) -> dict[str, object]:
         "deadline": min((job.deadline for job in view.jobs or () if job.deadline is not None), default=None),
         "spent_today": round(view.spent_today, 2) if view.price_per_hour is not None else None,
         "reports_known": None if view.reports_known else False,
+        "group": view.group.text if view.group else None,
+        "group_troubles": list(view.group.troubles) or None if view.group else None,
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -203,7 +228,7 @@ def _drains(view: View, wish: Wish, limits: Limits, now: float) -> Sequence[Drai
     """What the policy wished for, and the nodes that are of no use: they make room for others."""
     nodes = {node.id: node for node in view.nodes or () if node.up and not node.draining}
     wished = [nodes[id] for id in wish.drain if id in nodes]
-    drains = {node.id: wish.reason for node in wished if wish.firm or not node.busy}
+    drains = {node.id: wish.drain_reason or wish.reason for node in wished if wish.firm or not node.busy}
     fenced = {id: "took itself out after failing task after task" for id, node in nodes.items() if node.fenced}
     useless = {id: f"takes no work: {n.unable}" for id, n in nodes.items() if n.unable and _idle(n, limits, now)}
     return [Drain(id, reason) for id, reason in (useless | fenced | drains).items()]

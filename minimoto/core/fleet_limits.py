@@ -75,7 +75,7 @@ def grant(view: View, limits: Limits, wanted: int, now: float) -> Granted:
     if limits.max_nodes - machines < granted:
         granted = max(0, limits.max_nodes - machines)
         limited = f"max_nodes is {limits.max_nodes}: {wanted} more wanted, {granted} started"
-        told = f"the fleet has as many machines as it may, {limits.max_nodes} ([FLEET] max_nodes)"
+        told = full_told(limits)
     affordable = _affordable(view, limits)
     if affordable is not None and affordable < granted:
         granted = max(0, affordable)
@@ -120,6 +120,11 @@ def _affordable(view: View, limits: Limits) -> int | None:
         return None
     running = sum(node.up for node in view.nodes or ())
     return floor((limits.budget_per_day - view.spent_today) / each) - running
+
+
+def full_told(limits: Limits) -> str:
+    """That ``max_nodes`` binds, for the owners of jobs."""
+    return f"the fleet has as many machines as it may, {limits.max_nodes} ([FLEET] max_nodes)"
 
 
 def budget_told(limits: Limits) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from minimoto.core.group import Group
 from minimoto.core.node import NodeState
 
 GONE = frozenset({"shutting-down", "terminated"})
@@ -34,6 +35,7 @@ class Node:
         strikes: 0, 1 or 2 (dead); ``symptom`` says what for.
         idle_since: since when it has held no task; ``None`` while busy, booting or unknown.
         token: the token of the launch that started it.
+        grouped: whether it belongs to an Auto Scaling group.
     """
 
     id: str
@@ -59,6 +61,7 @@ class Node:
     market: str = "on-demand"
     zone: str = ""
     token: str = ""
+    grouped: bool = False
 
     @property
     def up(self) -> bool:
@@ -144,6 +147,7 @@ class View:
         spent_today: US dollars since midnight UTC, estimated; ``price_per_hour`` is that of one node, ``None`` unknown.
         budget_shut: today's budget was used up before.
         token: what a launch of this pass is to be known by.
+        grouped: whether an Auto Scaling group sizes the fleet; ``group`` is it, ``None`` when it could not be seen.
     """
 
     nodes: tuple[Node, ...] | None
@@ -165,6 +169,8 @@ class View:
     price_per_hour: float | None = None
     budget_shut: bool = False
     token: str = ""
+    grouped: bool = False
+    group: Group | None = None
 
     @property
     def counted(self) -> tuple[Node, ...]:

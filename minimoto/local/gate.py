@@ -22,6 +22,9 @@ Application = Callable[[Environ, Any], Iterable[bytes]]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 SEEDED = ("ec2", "ssm")
+SAME = {"autoscaling": "ec2"}
+"""Services that change each other's state in moto share a lock, and what is called after a request."""
+
 LOOK_AGAIN = 1.0
 """Seconds after which a waiting receive looks again even if nothing seems to have changed."""
 
@@ -81,6 +84,7 @@ class Gate:
         if own is not None:
             return own(environ, start_response)
         service = _service(environ)
+        service = SAME.get(service, service)
         if service == "sqs":
             return self._queue_call(environ, start_response)
         if service in SEEDED:

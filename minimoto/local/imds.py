@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from minimoto.local import instances
+from minimoto.local import groups, instances
 from minimoto.local.gate import Gate
 from minimoto.local.instances import LocalInstance
 from minimoto.local.supervisor import Notice
@@ -49,6 +49,7 @@ class Imds:
         version, _, path = version_and_path.partition("/")
         with self._gate.lock("ec2"):
             machine = instances.find(instance_id)
+            in_group = groups.lifecycle_state(instance_id)
         if machine is None or machine.state == "terminated" or version != "latest":
             return 404, ""
         if path == "api/token":
@@ -58,7 +59,8 @@ class Imds:
         owner, until = self._tokens.get(environ.get("HTTP_X_AWS_EC2_METADATA_TOKEN", ""), ("", 0.0))
         if owner != instance_id or time.monotonic() >= until:
             return 401, ""
-        text = self._read(machine, path.rstrip("/"))
+        path = path.rstrip("/")
+        text = in_group if path == "meta-data/autoscaling/target-lifecycle-state" else self._read(machine, path)
         return (404, "") if text is None else (200, text)
 
     def _token(self, environ: dict[str, Any], instance_id: str) -> Answer:

@@ -79,7 +79,7 @@ def start(port: int = 0, spill: Path | None = None) -> EmbeddedServer:
         from moto.moto_server.werkzeug_app import create_backend_app
     except ImportError as error:
         raise UsageError(f"the embedded AWS needs moto: pip install 'minimoto[local]' ({error})") from error
-    from minimoto.local import fleets, instances
+    from minimoto.local import fleets, groups, instances
     from minimoto.local.gate import Gate
     from minimoto.local.quick import QuickDispatcher, quicken
     from minimoto.local.seed import seed
@@ -90,6 +90,7 @@ def start(port: int = 0, spill: Path | None = None) -> EmbeddedServer:
         raise UsageError("this process already runs an embedded AWS; moto has one memory for a process")
     instances.install()
     fleets.install()
+    groups.install()
     quicken()
     keep_objects_in(spill)
     gate = Gate(QuickDispatcher(create_backend_app), lambda region: seed(ACCOUNT, region))

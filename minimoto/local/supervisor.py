@@ -15,7 +15,8 @@ from typing import Any
 from minimoto import config
 from minimoto.aws.userdata import config_from_user_data
 from minimoto.errors import ConfigError, NotFound, UsageError
-from minimoto.local import instances, usage
+from minimoto.local import groups, instances, usage
+from minimoto.local.alarms import Evaluator
 from minimoto.local.gate import Gate
 from minimoto.local.instances import LocalInstance
 from minimoto.local.settings import LocalSettings
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.25
 """Seconds between two looks at the processes; changes through the API wake it at once."""
+ALARMS_EVERY = 1.0
+"""Seconds between two looks at the alarms, of which each has a period of its own."""
 KEPT_LOGS = 50
 """Terminated machines whose logs are kept."""
 FAILED = "Server.InternalError: the processes of this machine have ended"
@@ -57,6 +60,7 @@ class Supervisor:
         self._cpu: dict[str, float] = {}
         self._cpu_due = 0.0
         self._notices: dict[str, Notice] = {}
+        self._evaluator, self._alarms_due = Evaluator(), 0.0
         self._wake = threading.Event()
         self._stopping = False
         self._pass = threading.Lock()
@@ -138,16 +142,21 @@ class Supervisor:
                 log.exception("the supervisor failed to look after the machines")
 
     def _look(self) -> None:
-        """After each call to EC2, under its lock: new service machines boot first."""
+        """After each call to EC2, under its lock."""
+        self._begin_boots()
+        self._wake.set()
+
+    def _begin_boots(self) -> None:
+        """New service machines boot first."""
         for machine in instances.all_instances():
             if machine.id not in self._seen:
                 self._seen.add(machine.id)
                 if machine.role == "service" and machine.state == "running" and self._settings.boot_seconds > 0:
                     instances.set_state(machine, "pending", 0)
                     self._booting[machine.id] = time.monotonic() + self._settings.boot_seconds
-        self._wake.set()
 
     def _tick(self, now: float) -> None:
+        self._scale(now)
         with self._gate.lock("ec2"):
             self._finish_boots(now)
             self._carry_out_notices()
@@ -166,6 +175,17 @@ class Supervisor:
             self._cpu_due = now + self._settings.cpu_seconds
             self._measure(working)
             reap_adopted({tree.pid for tree in self._trees.values()})
+
+    def _scale(self, now: float) -> None:
+        """Has the alarms move the Auto Scaling groups, and the groups their machines."""
+        if now >= self._alarms_due:
+            self._alarms_due = now + ALARMS_EVERY
+            # In the order in which every service is held still, so that nobody waits for another.
+            with self._gate.lock("ec2"), self._gate.lock("monitoring"):
+                self._evaluator.look(time.time())
+        with self._gate.lock("ec2"):
+            groups.look(now)
+            self._begin_boots()
 
     def _finish_boots(self, now: float) -> None:
         for instance_id in [i for i, due in self._booting.items() if now >= due]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from minimoto.memory.clock import FakeClock
 from minimoto.memory.cloud import MemoryCloud, memory_cloud
 from minimoto.memory.fleet import MemoryFleet, MemoryMetrics
+from minimoto.memory.group import MemoryGroup
 from minimoto.memory.jobs import MemoryJobs
 from minimoto.memory.queue import MemoryQueue
 from minimoto.memory.store import MemoryStore
@@ -17,6 +18,7 @@ __all__ = [
     "FakeClock",
     "MemoryCloud",
     "MemoryFleet",
+    "MemoryGroup",
     "MemoryJobs",
     "MemoryLedger",
     "MemoryMetrics",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from minimoto.config import Config
 from minimoto.memory.clock import FakeClock
 from minimoto.memory.fleet import MemoryFleet, MemoryMetrics
+from minimoto.memory.group import MemoryGroup
 from minimoto.memory.jobs import MemoryJobs
 from minimoto.memory.queue import MemoryQueue
 from minimoto.memory.store import MemoryStore
@@ -28,6 +29,7 @@ class MemoryCloud:
     nodes: MemoryNodes
     ledger: MemoryLedger
     fleet: MemoryFleet
+    group: MemoryGroup
     metrics: MemoryMetrics
     topic: MemoryTopic
 
@@ -35,6 +37,7 @@ class MemoryCloud:
 def memory_cloud(config: Config = SETTINGS, clock: Clock | None = None) -> MemoryCloud:
     """Empty ports that share a clock (one that stands still, unless another is given)."""
     clock = clock or FakeClock(now=1_800_000_000.0)
+    fleet = MemoryFleet(config, clock)
     return MemoryCloud(
         config=config,
         clock=clock,
@@ -43,7 +46,8 @@ def memory_cloud(config: Config = SETTINGS, clock: Clock | None = None) -> Memor
         jobs=MemoryJobs(),
         nodes=MemoryNodes(),
         ledger=MemoryLedger(),
-        fleet=MemoryFleet(config, clock),
+        fleet=fleet,
+        group=MemoryGroup(config, fleet),
         metrics=MemoryMetrics(),
         topic=MemoryTopic(),
     )

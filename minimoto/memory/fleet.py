@@ -100,7 +100,7 @@ def _pool(machine: Instance) -> Pool:
 
 
 class MemoryMetrics:
-    """``minimoto.ports.Metrics`` in memory; ``published`` holds names, values and times."""
+    """``minimoto.ports.Metrics`` in memory; ``published`` holds names (``NAME/GROUP``), values and times."""
 
     def __init__(self) -> None:
         self.published: list[tuple[str, float, float]] = []
@@ -109,8 +109,8 @@ class MemoryMetrics:
     def cpu(self, ids: Sequence[str], now: float) -> dict[str, float | None]:
         return {id: self._newest(id, now) for id in ids}
 
-    def publish(self, name: str, value: float, now: float) -> None:
-        self.published.append((name, value, now))
+    def publish(self, name: str, value: float, now: float, group: str = "") -> None:
+        self.published.append((f"{name}/{group}" if group else name, value, now))
 
     def set_cpu(self, id: str, percent: float, at: float) -> None:
         """Adds a datapoint of a machine."""

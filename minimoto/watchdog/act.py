@@ -1,4 +1,4 @@
-"""Carries a decision out: ends, drains, then the launch.
+"""Carries a decision out: the group's bounds, ends, drains, then the launch.
 
 What a launch is known by is written down before the call and cleared after it; the fleet starts nothing twice under one
 token. So a crash between any two lines, or a second watchdog with the same memory, starts no node twice.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from minimoto.core.fleet import Decision, Drain, Launch, Terminate
+from minimoto.core.fleet import Bound, Decision, Drain, Launch, Terminate
 from minimoto.core.fleet_memory import Memory, decided, dump, launched, may_launch, refused
 from minimoto.core.fleet_view import View
 from minimoto.core.markets import Pool, in_order, paused_text, refusals_text, served
@@ -63,6 +63,7 @@ def act(
     if not in_time():
         problems.note("this pass took too long and no longer holds its lease: nothing is started or ended")
         return Acted(memory)
+    acting.bound()
     ended = acting.terminate()
     drains = tuple(action for action in decision.actions if isinstance(action, Drain))
     now = cloud.clock.now()
@@ -90,6 +91,15 @@ class _Acting:
     done: list[str] = field(default_factory=list)
     starved: bool = False
 
+    def bound(self) -> None:
+        """Moves the group's bounds, before what it replaces could pass them."""
+        for action in self.decision.actions:
+            if isinstance(action, Bound) and self._bounded(action):
+                self.done.append(f"the group has {action.least} to {counted(action.most, 'node')} from now on")
+
+    def _bounded(self, action: Bound) -> bool:
+        return self.problems.did(lambda: self.cloud.group.bound(action.least, action.most))
+
     def terminate(self) -> tuple[Terminate, ...]:
         """Ends machines one by one, so that one that is refused keeps none of the others alive."""
         ended = []
@@ -100,6 +110,8 @@ class _Acting:
         return tuple(ended)
 
     def _terminated(self, action: Terminate) -> bool:
+        if self.view.group and action.node in self.view.group.ids:
+            return self.problems.did(lambda: self.cloud.group.replace(action.node))
         return self.problems.did(lambda: self.cloud.fleet.terminate([action.node]))
 
     def drain(self, drains: tuple[Drain, ...], memory: Memory) -> None:

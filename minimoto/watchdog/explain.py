@@ -71,6 +71,7 @@ def newest_lines(document: Mapping[str, Any], now: float) -> list[str]:
         f"reason: {document['reason']}",
         f"seen: {_inputs(document['inputs'])}",
     ]
+    lines += [f"the group could not: {line}" for line in document["inputs"].get("group_troubles", ())]
     lines += [f"did: {line}" for line in document["done"] or ["nothing"]]
     lines += [f"problem: {line}" for line in document["problems"]]
     letters = document.get("left_for_people", {})
@@ -107,6 +108,8 @@ def _inputs(inputs: Mapping[str, Any]) -> str:
     nodes = inputs.get("nodes")
     if nodes is not None:
         parts.append("nodes: " + (", ".join(f"{number} {what}" for what, number in nodes.items()) or "none"))
+    if "group" in inputs:
+        parts.append(f"Auto Scaling group: {inputs['group']}")
     if "deadline" in inputs:
         parts.append(f"earliest deadline {_when(inputs['deadline'])}")
     if inputs.get("reports_known") is False:

@@ -89,6 +89,7 @@ def observe(cloud: Cloud, problems: Problems, price: float | None = None) -> Obs
     reports = problems.attempt(lambda: tuple(cloud.nodes.reports()), None)
     counts = problems.attempt(cloud.queue.counts, None)
     jobs = problems.attempt(lambda: tuple(cloud.jobs.live()), None)
+    group = problems.attempt(cloud.group.look, None) if cloud.config.grouped else None
     ids = [instance.id for instance in instances or () if instance.state not in GONE]
     unknown: dict[str, float | None] = {}
     cpu = problems.attempt(lambda: cloud.metrics.cpu(ids, now), unknown) if ids else unknown
@@ -105,6 +106,8 @@ def observe(cloud: Cloud, problems: Problems, price: float | None = None) -> Obs
         paces=_paces(reports or (), nodes or (), now),
         slots_per_node=_slots_per_node(nodes or (), cloud.config),
         price_per_hour=price,
+        grouped=cloud.config.grouped,
+        group=group,
     )
     return Observation(view, reports, jobs)
 
@@ -143,6 +146,7 @@ def _node(instance: Instance, reports: list[NodeReport], cpu: float | None, now:
         market=instance.market,
         zone=instance.zone,
         token=instance.launch_token,
+        grouped=instance.grouped,
     )
 
 

@@ -9,15 +9,17 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from minimoto.core.fleet import Action, Decision, Drain, Launch, decide, next_look
+from minimoto.core.fleet import Action, Bound, Decision, Drain, Launch, Terminate, decide, next_look
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_memory import Memory, learn, load
 from minimoto.core.fleet_view import View
+from minimoto.core.group import JOBS, published
 from minimoto.core.job import JobState
 from minimoto.core.policies import choose
-from minimoto.core.policies.target import held_by_budget
+from minimoto.core.policies.target import held_by_budget, measure
 from minimoto.errors import CloudError
 from minimoto.watchdog.act import MEMORY, Acted, act, save
 from minimoto.watchdog.dead_letters import clear_dead
@@ -31,9 +33,10 @@ if TYPE_CHECKING:
     from minimoto.core.job import Job
     from minimoto.wiring import Cloud
 
-METRIC = "NumJobsReadyOrBeingProcessed"
 HEALTHY_NODES = "NumHealthyNodes"
 """Nodes that report and are capacity; setup's alarm for a fleet without one watches it."""
+
+KINDS: dict[type[Action], str] = {Launch: "launch", Drain: "drain", Terminate: "terminate", Bound: "bound"}
 
 COUNTED = frozenset({JobState.READY_TO_PROCESS, JobState.BEING_PROCESSED})
 
@@ -113,7 +116,7 @@ class Watchdog:
             problems.did(lambda: self.cloud.ledger.end_pass(self.owner))
 
     def loop(self, every: float, stop: threading.Event, tell: Callable[[Pass | CloudError | None], None]) -> None:
-        """Makes passes until ``stop`` is set, so many seconds from start to start; sooner while the fleet winds down."""
+        """Makes passes until ``stop`` is set, so many seconds from start to start; sooner while it winds down."""
         while not stop.is_set():
             began, wait = self.cloud.clock.monotonic(), every
             try:
@@ -141,7 +144,7 @@ class Watchdog:
             memory, repaired = self._repair(seen, before, acted, limits, problems)
             done = (*done, *self._tell(seen.jobs, view, decision, acted, limits, problems))
             done = (*done, *repaired)
-        self._publish(seen, view, problems, now)
+        self._publish(seen, view, limits, problems)
         told = Pass(now, view, decision, done, tuple(problems.lines), len(memory.dead_letters))
         if in_time():
             memory = self._record(told, memory, problems)
@@ -180,14 +183,15 @@ class Watchdog:
         tell_limits(repairs, acted.starved or decision.told, held)
         return tuple(repairs.done)
 
-    def _publish(self, seen: Observation, view: View, problems: Problems, now: float) -> None:
+    def _publish(self, seen: Observation, view: View, limits: Limits, problems: Problems) -> None:
         """What could not be seen is not published: a missing datapoint is no zero."""
+        now = self.cloud.clock.now()
         if view.nodes is not None and view.reports_known:
             healthy = float(sum(node.reported for node in view.counted))
             problems.did(lambda: self.cloud.metrics.publish(HEALTHY_NODES, healthy, now))
-        if seen.jobs is not None:
-            counted = float(sum(job.state in COUNTED for job in seen.jobs))
-            problems.did(lambda: self.cloud.metrics.publish(METRIC, counted, now))
+        jobs = None if seen.jobs is None else sum(job.state in COUNTED for job in seen.jobs)
+        for (name, group), value in _metrics(view, jobs, limits, now).items():
+            problems.did(partial(self.cloud.metrics.publish, name, value, now, group))
 
     def _record(self, told: Pass, memory: Memory, problems: Problems) -> Memory:
         """Keeps the newest pass for ``--explain``; those that changed something, or whose rule is new, are logged."""
@@ -202,6 +206,16 @@ class Watchdog:
         return replace(memory, recorded=rule, recorded_at=told.at)
 
 
+def _metrics(view: View, jobs: int | None, limits: Limits, now: float) -> dict[tuple[str, str], float]:
+    """What is published of the work: for people, and for the alarms of a group."""
+    if jobs is None:
+        return {}
+    demand = measure(view, limits, now)
+    if view.group is None or demand is None:
+        # Without its alarms' own metrics a group moves neither way.
+        return {} if view.grouped else {(JOBS, ""): float(jobs)}
+    return published(view.group, jobs, demand.tasks, demand.work, demand.slots)
+
+
 def _action(action: Action) -> dict[str, Any]:
-    kind = "launch" if isinstance(action, Launch) else "drain" if isinstance(action, Drain) else "terminate"
-    return {"do": kind, **asdict(action)}
+    return {"do": KINDS[type(action)], **asdict(action)}

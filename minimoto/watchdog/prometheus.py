@@ -71,7 +71,8 @@ class Exporter:
 
     def tell(self, told: Pass) -> None:
         """Publishes what a pass saw. What is unknown is not a number (NaN), never zero."""
-        from minimoto.core.fleet import Drain, Launch, Terminate
+        from minimoto.core.fleet import Launch
+        from minimoto.watchdog.patrol import KINDS
 
         inputs: dict[str, Any] = dict(told.decision.inputs)
         states = inputs.get("nodes")
@@ -85,8 +86,7 @@ class Exporter:
         self._letters.set(told.dead_letters)
         self._problems.inc(len(told.problems))
         for action in told.decision.actions:
-            kind = {Launch: "launch", Drain: "drain", Terminate: "terminate"}[type(action)]
-            self._actions.labels(kind).inc(action.count if isinstance(action, Launch) else 1)
+            self._actions.labels(KINDS[type(action)]).inc(action.count if isinstance(action, Launch) else 1)
 
 
 def _number(value: object) -> float:

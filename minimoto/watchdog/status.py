@@ -2,16 +2,18 @@
 
 The queue's length is what waits to be received: visible messages and delayed ones. A message in flight has left the
 queue for a service, and shows as that service's utilisation. A state is ``running`` for a machine that runs or boots,
-and ``stopped`` for one that is stopped or stops; machines on their way out are left out.
+and ``stopped`` for one that is stopped or stops; machines on their way out are left out. Where an Auto Scaling group
+sizes the fleet, a line ``group:`` follows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from minimoto.core.fleet_view import GONE
+from minimoto.core.group import Group
 from minimoto.ports import Instance, QueueCounts
 from minimoto.watchdog.problems import Problems
 
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FleetStatus:
-    """The service machines with their CPU (percent, ``None`` without a datapoint), and the queue's counts."""
+    """The service machines with their CPU (percent, ``None``: no datapoint), the queue's counts, and the group."""
 
     machines: tuple[tuple[Instance, float | None], ...]
     counts: QueueCounts | None
+    group: Group | None = None
 
     @property
     def average(self) -> float | None:
@@ -47,14 +50,18 @@ def fleet_status(cloud: Cloud, problems: Problems) -> FleetStatus:
     now = cloud.clock.now()
     cpu = problems.attempt(lambda: cloud.metrics.cpu(ids, now), unknown) if ids else unknown
     counts = problems.attempt(cloud.queue.counts, None)
-    return FleetStatus(tuple((machine, cpu.get(machine.id)) for machine in machines), counts)
+    group = problems.attempt(cloud.group.look, None) if cloud.config.grouped else None
+    return FleetStatus(tuple((machine, cpu.get(machine.id)) for machine in machines), counts, group)
 
 
 def status_lines(status: FleetStatus) -> list[str]:
     """The output of ``--status``, line by line."""
     lines = [f"instance: {m.id} {_state(m)} {percent(cpu)}" for m, cpu in status.machines]
     length = "-" if status.length is None else str(status.length)
-    return [*lines, f"average utilisation: {percent(status.average)}", f"queue length: {length}"]
+    lines += [f"average utilisation: {percent(status.average)}", f"queue length: {length}"]
+    if status.group:
+        lines += [f"group: {status.group.text}", *(f"group could not: {line}" for line in status.group.troubles)]
+    return lines
 
 
 def percent(cpu: float | None) -> str:
@@ -85,6 +92,7 @@ def status_document(status: FleetStatus) -> dict[str, Any]:
         "in_flight": counts.in_flight if counts else None,
         "delayed": counts.delayed if counts else None,
         "oldest": counts.oldest if counts else None,
+        **({"group": asdict(status.group)} if status.group else {}),
     }
 
 

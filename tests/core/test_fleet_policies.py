@@ -264,5 +264,5 @@ def test_what_contradicts_itself_is_refused() -> None:
         Limits(min_nodes=3, max_nodes=2)
     with pytest.raises(ConfigError, match="target_seconds is 0"):
         Limits(target_seconds=0)
-    with pytest.raises(ConfigError, match="there are: classic, target"):
+    with pytest.raises(ConfigError, match="there are: asg, classic, target"):
         choose("clasic", LIMITS)

@@ -16,9 +16,8 @@ ADAPTERS = ("minimoto.aws", "minimoto.local", "minimoto.memory")
 HEAVY = {"torch", "openvino", "safetensors", "cv2", "PIL", "boto3", "botocore", "moto", "paramiko", "rich", "numpy"}
 HEAVY |= {"pillow_heif", "werkzeug"}
 
-INSIDE_THE_EMBEDDED_AWS = {
-    f"minimoto.local.{name}" for name in ("fleets", "instances", "quick", "seed", "usage", "wire")
-}
+INSIDE = ("alarms", "fleets", "groups", "instances", "quick", "seed", "usage", "wire")
+INSIDE_THE_EMBEDDED_AWS = {f"minimoto.local.{name}" for name in INSIDE}
 """Imported late themselves, by what starts the server."""
 
 # A module that begins with the first entry may import from ours only what begins with one of the others.

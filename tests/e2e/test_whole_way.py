@@ -2,60 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import stat
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from laptop import Laptop
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
 PIPELINE = 'fit:160x96,mode=inside | video:size=160x96,fps=10,seconds=1,transition_seconds=0.3,title="A trip"'
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("whole")]
-
-
-class Laptop:
-    """A computer with minimoto on it and nothing else: a home, a configure.ini, the commands."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.file = home / "configure.ini"
-        self.environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MINIMOTO_"))},
-            "HOME": str(home),
-            "MINIMOTO_CONFIG": str(self.file),
-            "MINIMOTO_SERVICE_TASK_SECONDS": "0.2",
-        }
-
-    def run(self, *command: str, status: int = 0) -> str:
-        """Runs a script or a ``minimoto`` command; its exit status must be ``status``. Returns its standard output."""
-        start = ["-m", "minimoto"] if not command[0].endswith(".py") else []
-        rest = [str(ROOT / command[0]), *command[1:]] if command[0].endswith(".py") else list(command)
-        done = subprocess.run(
-            [sys.executable, *start, *rest],
-            cwd=self.home,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == status, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
-        self.errors = done.stderr
-        return done.stdout
-
-
-@pytest.fixture
-def laptop(tmp_path: Path) -> Iterator[Laptop]:
-    laptop = Laptop(tmp_path)
-    laptop.run("local", "start", "--state", str(tmp_path / "state"), "--write-config", str(laptop.file))
-    yield laptop
-    laptop.run("local", "stop", "--state", str(tmp_path / "state"))
 
 
 def photos(folder: Path) -> Path:

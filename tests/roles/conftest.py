@@ -12,7 +12,17 @@ import boto3
 import pytest
 
 from minimoto.aws.clients import client
-from minimoto.aws.policies import DEPLOYMENT_TAG, ROLE_TAG, ROLES, role_name, role_policy, trust_policy
+from minimoto.aws.policies import (
+    DEPLOYMENT_TAG,
+    HOOK,
+    ROLE_TAG,
+    ROLES,
+    group_name,
+    role_name,
+    role_policy,
+    trust_policy,
+)
+from minimoto.aws.resources.scaling_group import HOOK_DEFINITION
 from minimoto.aws.session import open_session
 from minimoto.config import Config
 from minimoto.local.server import ACCOUNT
@@ -78,6 +88,18 @@ def make_roles(config: Config) -> Roles:
             ImageId=IMAGE, MinCount=1, MaxCount=1, TagSpecifications=tagged(role, "instance")
         )["Instances"]
         machines[role] = machine["InstanceId"]
+    if config.grouped:
+        client(session, config, "autoscaling").create_auto_scaling_group(
+            AutoScalingGroupName=group_name(config),
+            MinSize=2,
+            MaxSize=4,
+            AvailabilityZones=["us-east-1a"],
+            LaunchTemplate={"LaunchTemplateId": config.launch_template},
+            Tags=[{**tag, "PropagateAtLaunch": True} for tag in tagged("service", "group")[0]["Tags"]],
+        )
+        client(session, config, "autoscaling").put_lifecycle_hook(
+            AutoScalingGroupName=group_name(config), LifecycleHookName=HOOK, **HOOK_DEFINITION
+        )
     return Roles(config, machines, sessions)
 
 
@@ -97,6 +119,28 @@ def ours(make_deployment: Any, tmp_path: Path) -> Iterator[Roles]:
     )
     with enforced():
         yield made
+
+
+@pytest.fixture
+def grouped(make_deployment: Any, tmp_path: Path) -> Iterator[Roles]:
+    """The same, whose fleet is an Auto Scaling group."""
+    settings = {"quiet": 0.2, "data_dir": str(tmp_path / "data"), "min_nodes": 1, "max_nodes": 4, "free_disk": 0}
+    made = make_roles(make_deployment(policy="asg", market="on-demand", cooldown=0.0, **settings))
+    with enforced():
+        yield made
+
+
+@pytest.fixture(scope="session")
+def made_grouped_neighbours(make_deployment: Any) -> Neighbours:
+    """Two deployments with a group each, for all tests that change neither."""
+    return Neighbours(make_roles(make_deployment(policy="asg")), make_roles(make_deployment(policy="asg")))
+
+
+@pytest.fixture
+def grouped_neighbours(made_grouped_neighbours: Neighbours) -> Iterator[Neighbours]:
+    """The same, with IAM enforced."""
+    with enforced():
+        yield made_grouped_neighbours
 
 
 @pytest.fixture(scope="session")

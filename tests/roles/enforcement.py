@@ -52,6 +52,7 @@ def enforced() -> Iterator[None]:
 
 
 def _teach(patch: pytest.MonkeyPatch) -> None:
+    from moto.autoscaling.responses import AutoScalingResponse
     from moto.cloudwatch.responses import CloudWatchResponse
     from moto.dynamodb.responses import DynamoHandler
     from moto.ec2.responses import EC2Response
@@ -59,6 +60,7 @@ def _teach(patch: pytest.MonkeyPatch) -> None:
     from moto.sns.responses import SNSResponse
 
     for handler, demands in (
+        (AutoScalingResponse, _of_group),
         (CloudWatchResponse, lambda self: [Demand("*", {"cloudwatch:namespace": self._get_param("Namespace")})]),
         (DynamoHandler, lambda self: _of_table(self.region, self._get_action(), self.body)),
         (EC2Response, _of_ec2),
@@ -115,6 +117,8 @@ def _meets(operator: str, found: Any, wanted: Any) -> bool:
         return all(any(fnmatchcase(value, pattern) for pattern in patterns) for value in found or ())
     if operator in ("StringEquals", "Bool"):
         return found in patterns
+    if operator == "NumericLessThanEquals":
+        return found is not None and float(found) <= float(wanted)
     if operator == "ArnLike":
         return any(fnmatchcase(found or "", pattern) for pattern in patterns)
     raise AssertionError(f"a policy uses {operator}, which these tests do not know")
@@ -146,6 +150,21 @@ def _of_table(region: str, action: str, body: Any) -> list[Demand]:
             arn += f"/index/{request['IndexName']}" if "IndexName" in request else ""
         demands.append(Demand(arn, {"dynamodb:LeadingKeys": keys}))
     return demands or [Demand("*")]
+
+
+def _of_group(self: Any) -> list[Demand]:
+    """The group that a request names, or whose machine it names, with its tags."""
+    from moto.autoscaling.models import autoscaling_backends
+
+    if self._get_action().startswith("Describe"):
+        return [Demand("*")]
+    name, instance = self._get_param("AutoScalingGroupName"), self._get_param("InstanceId")
+    groups = autoscaling_backends[ACCOUNT][self.region].autoscaling_groups
+    for group in groups.values():
+        if group.name == name or (name is None and group.member(instance)):
+            owned = {f"aws:ResourceTag/{tag['Key']}": tag["Value"] for tag in group.tags}
+            return [Demand(group.arn, {**owned, "autoscaling:MaxSize": self._get_int_param("MaxSize")})]
+    return [Demand(f"arn:aws:autoscaling:{self.region}:{ACCOUNT}:autoScalingGroup:none:autoScalingGroupName/{name}")]
 
 
 def _of_ec2(self: Any) -> list[Demand]:

@@ -26,7 +26,14 @@ CONFIG = Config(
     topic_arn=f"arn:aws:sns:us-east-1:{ACCOUNT}:trip-topic",
     launch_template="lt-0123456789abcdef0",
 )
-OURS = ("trip-", "table/trip-", "role/trip-", "role/aws-service-role/spot.amazonaws.com/")
+GROUPED = replace(CONFIG, policy="asg", max_nodes=5)
+OURS = (
+    "trip-",
+    "autoScalingGroup:*:autoScalingGroupName/trip-service",
+    "table/trip-",
+    "role/trip-",
+    "role/aws-service-role/spot.amazonaws.com/",
+)
 ANYWHERE = {
     "ec2:DescribeInstances",
     "ec2:DescribeInstanceStatus",
@@ -35,12 +42,14 @@ ANYWHERE = {
     "ec2:DescribeSubnets",
     "cloudwatch:GetMetricData",
     "cloudwatch:PutMetricData",
+    "autoscaling:DescribeAutoScalingGroups",
+    "autoscaling:DescribeScalingActivities",
 }
 """Actions for which AWS knows no resource."""
 
 
-def statements(role: str) -> dict[str, Any]:
-    return {statement["Sid"]: statement for statement in role_policy(role, CONFIG, ACCOUNT)["Statement"]}
+def statements(role: str, config: Config = CONFIG) -> dict[str, Any]:
+    return {statement["Sid"]: statement for statement in role_policy(role, config, ACCOUNT)["Statement"]}
 
 
 def resources(statement: Any) -> list[str]:
@@ -49,8 +58,9 @@ def resources(statement: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_no_statement_is_wider_than_the_deployment(role: str) -> None:
-    for statement in statements(role).values():
+@pytest.mark.parametrize("config", [CONFIG, GROUPED], ids=["target", "asg"])
+def test_no_statement_is_wider_than_the_deployment(config: Config, role: str) -> None:
+    for statement in statements(role, config).values():
         assert statement["Effect"] == "Allow"
         assert not any("*" in action for action in statement["Action"])
         for arn in resources(statement):
@@ -116,6 +126,23 @@ def test_machines_are_launched_from_the_template_only() -> None:
             }
     required = {"image", "instance", "network-interface", "security-group", "subnet", "volume"}
     assert covered == required | {"key-pair", "launch-template", "spot-instances-request"}
+
+
+def test_where_a_group_launches_the_watchdog_may_not_and_each_tells_its_own_group_only() -> None:
+    ours = {"aws:ResourceTag/minimoto:deployment": "trip", "aws:ResourceTag/minimoto:role": "service"}
+    arn = f"arn:aws:autoscaling:us-east-1:{ACCOUNT}:autoScalingGroup:*:autoScalingGroupName/trip-service"
+    assert "ec2:RunInstances" not in json.dumps(statements("watchdog", GROUPED))
+    assert "iam:" not in json.dumps(statements("watchdog", GROUPED))
+    for role in ROLES:
+        for statement in statements(role, GROUPED).values():
+            if any(a.startswith("autoscaling:") and "Describe" not in a for a in statement["Action"]):
+                assert resources(statement) == [arn]
+                assert statement["Condition"]["StringEquals"] == ours
+        assert "autoscaling" not in json.dumps(statements(role))
+    assert "autoscaling" not in json.dumps(statements("client", GROUPED))
+    bound = statements("watchdog", GROUPED)["BoundGroup"]
+    assert bound["Action"] == ["autoscaling:UpdateAutoScalingGroup"]
+    assert bound["Condition"]["NumericLessThanEquals"] == {"autoscaling:MaxSize": "5"}
 
 
 def test_tags_are_written_at_launch_only() -> None:

@@ -130,8 +130,8 @@ def test_which_service_is_asked_and_who_we_are(imds: FakeImds) -> None:
     assert node_id(None, {}) == node_id(Imds("http://127.0.0.1:9", 0.2), {}) != ""
 
 
-def watch(imds: FakeImds, stop: Stop, every: float = 5.0, said: io.StringIO | None = None) -> Watch:
-    return Watch(stop, Imds(imds.url), FakeClock(), open_log(stream=said or io.StringIO()), every)
+def watch(imds: FakeImds, stop: Stop, every: float = 5.0, said: io.StringIO | None = None, **more: Any) -> Watch:
+    return Watch(stop, Imds(imds.url), FakeClock(), open_log(stream=said or io.StringIO()), every, **more)
 
 
 def test_a_spot_notice_is_urgent(imds: FakeImds) -> None:
@@ -151,16 +151,42 @@ def test_maintenance_drains_when_it_is_near(imds: FakeImds) -> None:
     imds.answers[EVENTS] = json.dumps([{"NotBefore": "15 Jan 2027 08:05:00 GMT", "Code": "system-reboot"}])
     watch(imds, stop).look()
     assert (stop.draining, stop.urgent, stop.reason) == (True, False, "maintenance: system-reboot")
+    assert stop.lasting == stop.reason
 
 
-def test_rebalance_is_said_once_and_stops_nothing(imds: FakeImds) -> None:
+REBALANCE = "meta-data/events/recommendations/rebalance"
+TARGET = "meta-data/autoscaling/target-lifecycle-state"
+
+
+def test_rebalance_is_said_once_and_drains_for_good(imds: FakeImds) -> None:
     stop, said = Stop(), io.StringIO()
-    imds.answers["meta-data/events/recommendations/rebalance"] = json.dumps({"noticeTime": "2026-01-02T03:04:05Z"})
+    imds.answers[REBALANCE] = json.dumps({"noticeTime": "2026-01-02T03:04:05Z"})
     watching = watch(imds, stop, said=said)
     watching.look()
     watching.look()
-    assert not stop.draining
+    assert (stop.draining, stop.urgent) == (True, False)
+    assert stop.lasting == stop.reason == "rebalance recommended"
     assert said.getvalue().count("rebalance recommended") == 1
+
+
+def test_a_group_replaces_before_it_ends_so_rebalance_stops_nothing(imds: FakeImds) -> None:
+    stop, told = Stop(), []
+    imds.answers[REBALANCE] = json.dumps({"noticeTime": "2026-01-02T03:04:05Z"})
+    imds.answers[TARGET] = "InService"
+    watching = watch(imds, stop, leaving=lambda: told.append("leaving"))
+    watching.look()
+    assert not stop.draining
+    imds.answers[TARGET] = "Terminated"
+    watching.look()
+    watching.look()
+    assert (stop.draining, stop.urgent, stop.lasting) == (True, False, "")
+    assert stop.reason == "the Auto Scaling group ends this machine"
+    assert told == ["leaving", "leaving"]
+
+
+def test_a_machine_of_no_group_does_not_ask_for_one(imds: FakeImds) -> None:
+    watch(imds, Stop()).look()
+    assert TARGET not in imds.asked
 
 
 def test_a_silent_service_is_said_once(imds: FakeImds) -> None:

@@ -17,6 +17,7 @@ from minimoto.aws.clients import client
 from minimoto.aws.resources import RESOURCES
 from minimoto.aws.resources.context import Context
 from minimoto.aws.resources.installer import Target
+from minimoto.aws.resources.scaling_group import OfGroup
 from minimoto.aws.resources.setup import Outcome, Setup
 from minimoto.clock import SystemClock
 from minimoto.config import Config
@@ -30,6 +31,9 @@ TRUST = json.dumps(
     }
 )
 READING = ("Describe", "Get", "Head", "List")
+
+PLAIN = [resource for resource in RESOURCES if not isinstance(resource, OfGroup)]
+"""What a deployment has whose watchdog sizes its fleet itself."""
 
 State = dict[str, set[str]]
 
@@ -49,6 +53,8 @@ LISTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "templates": ("ec2", "describe_launch_templates", "LaunchTemplates[].LaunchTemplateId", {}),
     "roles": ("iam", "list_roles", "Roles[].RoleName", {}),
     "profiles": ("iam", "list_instance_profiles", "InstanceProfiles[].InstanceProfileName", {}),
+    "scaling groups": ("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups[].AutoScalingGroupName", {}),
+    "scaling policies": ("autoscaling", "describe_policies", "ScalingPolicies[].PolicyName", {}),
     "alarms": ("cloudwatch", "describe_alarms", "MetricAlarms[].AlarmName", {}),
     "dashboards": ("cloudwatch", "list_dashboards", "DashboardEntries[].DashboardName", {}),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from setup_account import OPERATOR, Account, Installed, unique
+from setup_account import OPERATOR, PLAIN, Account, Installed, unique
 
 from minimoto.aws.resources import RESOURCES
 from minimoto.aws.resources.context import Context
@@ -38,7 +38,7 @@ class Deployed:
 def deployed(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
     keys = tmp_path_factory.mktemp("keys")
     ctx, outcome = account.set_up(account.config(unique("again")), keys)
-    assert len(outcome.made) == len(RESOURCES)
+    assert len(outcome.made) == len(PLAIN)
     return Deployed(account, ctx, keys)
 
 
@@ -48,7 +48,7 @@ def test_a_second_run_makes_no_mutating_call(deployed: Deployed) -> None:
     assert [call for call in deployed.account.calls if call.mutating] == []
     assert not outcome.changed
     assert outcome.drift == []
-    assert len(outcome.kept) == len(RESOURCES)
+    assert len(outcome.kept) == len(PLAIN)
     assert deployed.ctx.config == config
     assert deployed.account.state() == before
 
@@ -67,11 +67,11 @@ def test_a_plan_changes_nothing_and_foresees_what_setup_does(deployed: Deployed,
     stands = plan(account.context(deployed.ctx.config, deployed.keys), RESOURCES)
     assert {planned.action for planned in fresh} == {"make"}
     assert {planned.action for planned in stands} == {"keep"}
-    assert len(fresh) == len(stands) == len(RESOURCES)
+    assert len(fresh) == len(stands) == len(PLAIN)
     assert [call for call in account.calls if call.mutating] == []
 
 
-REMOVABLE = [resource for resource in RESOURCES if not resource.key.endswith(("program", "programs"))]
+REMOVABLE = [resource for resource in PLAIN if not resource.key.endswith(("program", "programs"))]
 
 
 @pytest.mark.parametrize("resource", REMOVABLE, ids=lambda resource: resource.key)
@@ -236,7 +236,7 @@ def test_deployments_live_side_by_side(deployed: Deployed, tmp_path: Path) -> No
     """One whose name begins with another's name is still another."""
     before = deployed.account.state()
     ctx, outcome = deployed.account.set_up(deployed.account.config(f"{deployed.ctx.config.name}-2"), tmp_path)
-    assert len(outcome.made) == len(RESOURCES)
+    assert len(outcome.made) == len(PLAIN)
     assert not deployed.again().changed
     for resource in reversed(RESOURCES):
         for found in resource.find_all(ctx):

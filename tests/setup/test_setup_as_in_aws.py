@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from setup_account import Account
+from setup_account import PLAIN, Account
 
 from minimoto.aws.resources import RESOURCES
 from minimoto.aws.resources.cleanup import remove
@@ -65,7 +65,7 @@ def asked(
     keys = tmp_path_factory.mktemp("keys")
     before = account.state(region)
     ctx, outcome = account.set_up(config, keys, partition=partition, tls_only=True, point_in_time_recovery=True)
-    assert len(outcome.made) == len(RESOURCES)
+    assert len(outcome.made) == len(PLAIN)
     yield Asked(account, ctx, partition, dict(of))
     again, outcome = account.set_up(ctx.config, keys, partition=partition, tls_only=True, point_in_time_recovery=True)
     assert (outcome.made, outcome.repaired, outcome.drift) == ([], [], [])

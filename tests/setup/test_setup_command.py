@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from setup_account import Account, unique
+from setup_account import PLAIN, Account, unique
 
 from minimoto import config
-from minimoto.aws.resources import RESOURCES
 from minimoto.aws.resources.installer import LocalInstaller
 from minimoto.aws.resources.plan import Planned
 from minimoto.aws.resources.prices import PER_HOUR, estimate
@@ -75,7 +74,7 @@ def test_from_nothing_to_nothing(user: User) -> None:
 
     status, out, _ = user.types("setup", "--dry-run")
     assert status == 0
-    assert out.count("\nmake ") + out.startswith("make ") == len(RESOURCES)
+    assert out.count("\nmake ") + out.startswith("make ") == len(PLAIN)
     assert "in all" in out
     assert "/month" in out
     assert "nothing was changed" in out
@@ -84,7 +83,7 @@ def test_from_nothing_to_nothing(user: User) -> None:
 
     status, out, err = user.types("setup")
     assert status == 0
-    assert err.count("made     ") == len(RESOURCES)
+    assert err.count("made     ") == len(PLAIN)
     lines = out.splitlines()
     assert lines[0] == "minimoto_setup: mandatory output messages follow"
     assert [line.partition("=")[0] for line in lines[1:]] == OUTPUTS
@@ -111,7 +110,7 @@ def test_from_nothing_to_nothing(user: User) -> None:
     status, out, err = user.types("cleanup")
     assert status == 2
     assert f"s3://{made.bucket_output} holds 1 object: add --yes" in err
-    assert user.types("setup")[2].count("kept     ") == len(RESOURCES)
+    assert user.types("setup")[2].count("kept     ") == len(PLAIN)
 
     status, out, _ = user.types("cleanup", "--keep-results")
     assert status == 0
@@ -139,7 +138,7 @@ def test_json_is_one_document(user: User) -> None:
     assert plan["cost"]["monthly"] > plan["cost"]["hourly"] > 0
     _, out, _ = user.types("setup", "--json")
     answer = json.loads(out)
-    assert len(answer["made"]) == len(RESOURCES)
+    assert len(answer["made"]) == len(PLAIN)
     assert [key.upper() for key in answer if key.upper() in OUTPUTS] == OUTPUTS
     status, out, _ = user.types("cleanup", "--json", "--yes")
     assert status == 0

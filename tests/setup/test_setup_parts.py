@@ -18,7 +18,7 @@ from minimoto.aws.resources.base_image import MachineType, _parameter, machine_t
 from minimoto.aws.resources.installer import LocalInstaller, SshInstaller, Target
 from minimoto.aws.resources.journal import Journal
 from minimoto.aws.resources.key_pair import is_own, make_key, public_half
-from minimoto.aws.resources.launch_template import _as_far_as
+from minimoto.aws.resources.launch_template import as_far_as
 from minimoto.aws.resources.machines import Machine
 from minimoto.aws.resources.security_group import _permissions, _rules
 from minimoto.aws.resources.software import digest, settings_of
@@ -168,8 +168,8 @@ def test_rules_of_every_kind_survive_being_read_and_written() -> None:
 def test_what_aws_adds_or_reorders_is_no_drift() -> None:
     wanted = {"A": [{"Key": "x", "Value": "1"}, {"Key": "y", "Value": "2"}], "B": {"C": True}}
     current = {"A": [{"Key": "y", "Value": "2"}, {"Key": "x", "Value": "1"}], "B": {"C": True, "D": 5}, "E": 1}
-    assert _as_far_as(current, wanted) == wanted
-    assert _as_far_as({"A": [], "B": {"C": False}}, wanted) != wanted
+    assert as_far_as(current, wanted) == wanted
+    assert as_far_as({"A": [], "B": {"C": False}}, wanted) != wanted
 
 
 def test_the_digest_follows_settings_that_a_machine_needs_and_no_others() -> None:

@@ -53,7 +53,7 @@ class LaunchTemplate(Resource):
         data = dict(current["LaunchTemplateData"])
         # moto keeps the template's own tags here too.
         data["TagSpecifications"] = [t for t in data.get("TagSpecifications", []) if t["ResourceType"] != self.role]
-        seen = {key: _as_far_as(data.get(key), value) for key, value in wanted.items()}
+        seen = {key: as_far_as(data.get(key), value) for key, value in wanted.items()}
 
         newest, default = found.details["LatestVersionNumber"], current["VersionNumber"]
 
@@ -115,20 +115,20 @@ def _disk(ctx: Context) -> int:
 
 def _root_device(ctx: Context) -> str:
     """The baked image's root disk is that of the machine it was made from."""
-    for found in (ctx.get("service"), ctx.get("image")):
-        if found.details.get("RootDeviceName"):
+    for found in (ctx.found.get("service"), ctx.get("image")):
+        if found and found.details.get("RootDeviceName"):
             return str(found.details["RootDeviceName"])
     return "/dev/sda1"
 
 
-def _as_far_as(current: Any, wanted: Any) -> Any:
+def as_far_as(current: Any, wanted: Any) -> Any:
     """What AWS has, without what it adds of its own accord to what was asked for."""
     if isinstance(current, dict) and isinstance(wanted, dict):
-        return {key: _as_far_as(current.get(key), value) for key, value in wanted.items()}
+        return {key: as_far_as(current.get(key), value) for key, value in wanted.items()}
     if isinstance(current, list) and isinstance(wanted, list) and len(current) == len(wanted):
         order = [_place(value) for value in wanted]
         current = sorted(current, key=lambda value: order.index(_place(value)) if _place(value) in order else -1)
-        return [_as_far_as(have, want) for have, want in zip(current, wanted, strict=True)]
+        return [as_far_as(have, want) for have, want in zip(current, wanted, strict=True)]
     return current
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from minimoto.aws.calls import code_of
+from minimoto.aws.resources.baked_image import BakedImage
 from minimoto.aws.resources.base_image import SERVICE_DISK, SMALL_DISK, base_image, machine_type, subnets
 from minimoto.aws.resources.context import Context, tag_dict
 from minimoto.aws.resources.resource import Found, Resource, Setting
@@ -31,6 +32,9 @@ class Machine(Resource):
     def __init__(self, machine: str) -> None:
         self.key = self.role = machine
         self.kind = f"{machine} machine"
+
+    def wanted(self, ctx: Context) -> bool:
+        return not is_spare(ctx, self.role)
 
     def find_all(self, ctx: Context) -> list[Found]:
         filters = [*ctx.tag_filters(self.role), {"Name": "instance-state-name", "Values": list(ALIVE)}]
@@ -130,6 +134,14 @@ class Machine(Resource):
             else:
                 return answer["Instances"][0]
         raise CloudError(f"no zone of {ctx.config.region} has a {request['InstanceType']} now: {refusal}")
+
+
+def is_spare(ctx: Context, role: str) -> bool:
+    """Whether setup has no use for a machine: a group starts its own, so one is made only to bake the image from.
+
+    Afterwards it is none of the group's; the watchdog drains such, and ends them.
+    """
+    return role == "service" and ctx.config.grouped and BakedImage().find(ctx) is not None
 
 
 def identity(config: Config, role: str) -> str:

@@ -10,7 +10,7 @@ from minimoto.aws.calls import aws_call
 from minimoto.aws.resources.context import Context, NotMadeYet
 from minimoto.aws.resources.resource import Resource
 
-Action = Literal["make", "keep", "repair", "differs"]
+Action = Literal["make", "keep", "repair", "differs", "remove"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,10 @@ def plan(ctx: Context, resources: Sequence[Resource]) -> list[Planned]:
     planned: list[Planned] = []
     for resource in resources:
         with aws_call(resource.label()):
-            planned += _look(ctx, resource)
+            if resource.wanted(ctx):
+                planned += _look(ctx, resource)
+            else:
+                planned += [Planned("remove", resource.label(found)) for found in resource.left_over(ctx)]
     return planned
 
 

@@ -42,6 +42,8 @@ DISK_PER_GIB_MONTH = 0.08
 SNAPSHOT_PER_GIB_MONTH = 0.05
 ALARM_PER_MONTH = 0.10
 ALARMS = 3
+GROUP_ALARMS = 4
+"""More of them: two of ours, and the two that target tracking makes."""
 DASHBOARD_PER_MONTH = 3.00
 
 
@@ -90,7 +92,8 @@ class Estimate:
 
 def estimate(config: Config) -> Estimate:
     """Estimates a deployment's cost while idle."""
-    nodes = max(1, config.min_nodes)
+    nodes = config.min_nodes if config.grouped else max(1, config.min_nodes)
+    alarms = ALARMS + (GROUP_ALARMS if config.grouped else 0)
     items, unknown = [], []
     for count, what, kind in ((2, "client and watchdog", config.small_type), (nodes, "service", config.service_type)):
         if kind in PER_HOUR:
@@ -102,7 +105,7 @@ def estimate(config: Config) -> Estimate:
         Item(f"disks: {disk} GiB gp3", disk * DISK_PER_GIB_MONTH / HOURS),
         Item(f"public addresses: {nodes + 2}", (nodes + 2) * ADDRESS_PER_HOUR),
         Item(f"image: {SERVICE_DISK} GiB of snapshot at most", SERVICE_DISK * SNAPSHOT_PER_GIB_MONTH / HOURS),
-        Item(f"alarms: {ALARMS}, dashboard: 1", (ALARMS * ALARM_PER_MONTH + DASHBOARD_PER_MONTH) / HOURS),
+        Item(f"alarms: {alarms}, dashboard: 1", (alarms * ALARM_PER_MONTH + DASHBOARD_PER_MONTH) / HOURS),
     ]
     caveats = [f"further service machines while there is work, {config.max_nodes} at most in all"]
     caveats += ["what is stored in S3 and DynamoDB, requests, and traffic out of AWS", "free tiers and discounts, spot"]

@@ -65,6 +65,18 @@ class Resource(ABC):
     kind: str
     role: str
 
+    def wanted(self, ctx: Context) -> bool:
+        """Whether the settings ask for it; what they do not ask for is not made."""
+        return True
+
+    def left_over(self, ctx: Context) -> Sequence[Found]:
+        """What earlier settings asked for and these do not; setup retires it in the end."""
+        return ()
+
+    def retire(self, ctx: Context, found: Found) -> None:
+        """Removes what is left over, without ending what is at work."""
+        self.remove(ctx, found)
+
     @abstractmethod
     def find_all(self, ctx: Context) -> Sequence[Found]:
         """Everything of this kind that carries the deployment's tags."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from minimoto.aws.calls import code_of, translate
+from minimoto.aws.calls import aws_call, code_of, translate
 from minimoto.aws.resources.context import Context
 from minimoto.aws.resources.journal import Journal, Say, unhurried
 from minimoto.aws.resources.resource import Found, Resource, Setting
@@ -24,10 +24,11 @@ class Outcome:
     kept: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
     drift: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
 
     @property
     def changed(self) -> bool:
-        return bool(self.made or self.repaired)
+        return bool(self.made or self.repaired or self.removed)
 
 
 class Setup:
@@ -51,6 +52,7 @@ class Setup:
         self._ctx, self._resources = ctx, resources
         self._say, self._save, self._restore = say, save, restore
         self._journal, self._outcome = Journal(), Outcome()
+        self._left_over: list[tuple[Resource, Found]] = []
         self._at = "settings"
 
     def run(self) -> Outcome:
@@ -58,13 +60,19 @@ class Setup:
 
         Raises:
             SetupFailed: something failed, and what this run had made was removed.
+            CloudError: all is made, but what it replaces could not be removed.
             KeyboardInterrupt: the same, on Ctrl-C.
         """
         try:
             for resource in self._resources:
                 self._at = resource.label()
-                self._apply(resource)
+                if resource.wanted(self._ctx):
+                    self._apply(resource)
+                else:
+                    self._left_over += [(resource, found) for found in resource.left_over(self._ctx)]
             for resource in self._resources:
+                if resource.key not in self._ctx.found:
+                    continue
                 found = self._ctx.get(resource.key)
                 self._at = resource.label(found)
                 resource.settle(self._ctx, found)
@@ -75,7 +83,17 @@ class Setup:
             if failure is error or failure is None:
                 raise
             raise failure from error
+        self._retire()
         return self._outcome
+
+    def _retire(self) -> None:
+        """Removes what the settings no longer ask for: last, for it cannot be put back. Another run goes on with it."""
+        for resource, found in reversed(self._left_over):
+            label, started = resource.label(found), self._ctx.clock.monotonic()
+            with aws_call(label):
+                resource.retire(self._ctx, found)
+            self._outcome.removed.append(label)
+            self._say(f"removed  {label} ({self._ctx.clock.monotonic() - started:.1f} s)")
 
     def _apply(self, resource: Resource) -> None:
         ctx = self._ctx

@@ -11,6 +11,7 @@ from dataclasses import replace
 from minimoto import __version__
 from minimoto.aws.resources.context import Context
 from minimoto.aws.resources.installer import Target
+from minimoto.aws.resources.machines import is_spare
 from minimoto.aws.resources.resource import Found, Resource, Setting
 from minimoto.aws.userdata import machine_config
 from minimoto.config import Config, dump
@@ -26,6 +27,9 @@ class Software(Resource):
     def __init__(self, key: str, machines: Sequence[str]) -> None:
         self.key, self.role, self._machines = key, "software", tuple(machines)
         self.kind = f"program on {' and '.join(machines)}"
+
+    def wanted(self, ctx: Context) -> bool:
+        return not any(is_spare(ctx, machine) for machine in self._machines)
 
     def find_all(self, ctx: Context) -> list[Found]:
         machines = [ctx.get(m) for m in self._machines if m in ctx.found]

@@ -6,21 +6,27 @@ from collections.abc import Callable
 
 from minimoto.core.fleet import Policy
 from minimoto.core.fleet_limits import Limits
+from minimoto.core.group import POLICY
+from minimoto.core.policies.asg import Asg
 from minimoto.core.policies.classic import Classic
 from minimoto.core.policies.fixed import Fixed
 from minimoto.core.policies.target import Target
 from minimoto.errors import ConfigError
 
 POLICIES: dict[str, Callable[[Limits], Policy]] = {"classic": Classic, "target": Target}
-"""What ``[FLEET] policy`` may name."""
+"""The rules by which the watchdog itself sizes the fleet."""
 
 
 def choose(name: str, limits: Limits, size: int | None = None) -> Policy:
     """The policy of a deployment; with ``size``, the size set by hand is kept instead.
 
     Raises:
-        ConfigError: there is no such policy.
+        ConfigError: there is no such policy, or it cannot do what the settings ask for.
     """
+    if name == POLICY:
+        if limits.keep_failed:
+            raise ConfigError("[FLEET] keep_failed: an Auto Scaling group (policy = asg) ends what it replaces")
+        return Asg(limits, size)
     if name not in POLICIES:
-        raise ConfigError(f"[FLEET] policy is {name!r}; there are: {', '.join(sorted(POLICIES))}")
+        raise ConfigError(f"[FLEET] policy is {name!r}; there are: {', '.join(sorted((*POLICIES, POLICY)))}")
     return POLICIES[name](limits) if size is None else Fixed(limits, size)
