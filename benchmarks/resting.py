@@ -37,7 +37,7 @@ REST = Step(
     run=run,
     seconds_per_item=30.0,
     memory_limit=512 << 20,
-    hang_seconds=60.0,
+    hang_seconds=300.0,
     positional=("seconds",),
     reads_inputs=False,
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-QUEUE = ("overhead", "start_latency", "upload", "start_up")
+QUEUE = ("overhead", "start_latency", "upload", "start_up", "simulated_and_real")
 ENGINES = (
     "film_memory", "film_moviepy", "film_ffmpeg", "film_x264", "film_smoothness",
     "start_up_engines", "style_fast", "style_flicker", "style_optimise", "upscale_speed",

@@ -12,7 +12,7 @@ from minimoto.config import Config
 from minimoto.core.simulation.workload import Job
 
 
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(900)
 @pytest.mark.xdist_group("whole")
 def test_a_real_fleet_does_what_was_simulated(tmp_path: Path) -> None:
     """However slow this computer is: boots and tasks are simulated as long as they really were."""
