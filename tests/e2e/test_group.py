@@ -12,6 +12,8 @@ import pytest
 from laptop import Laptop
 from PIL import Image
 
+from minimoto import config
+
 pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("whole")]
 
 
@@ -33,7 +35,8 @@ def test_a_group_starts_its_first_machine_by_an_alarm_and_ends_it_by_another(lap
     laptop.run("minimoto_setup.py", "--yes")
     assert "made     Auto Scaling group" in laptop.errors
     # The machine that the image was baked from is none of the group's.
-    (baked,) = status(laptop)["instances"]
+    baked = config.load(str(laptop.file), environ={}).service_id
+    assert baked
     until(lambda: not status(laptop)["instances"], 150, "the end of the machine that was baked")
     assert status(laptop)["group"]["desired"] == 0
 
@@ -44,7 +47,7 @@ def test_a_group_starts_its_first_machine_by_an_alarm_and_ends_it_by_another(lap
     laptop.run("minimoto_client.py", str(folder), "--pipeline", "fit:160x96", "--wait", "--out", "small")
     assert len(list((laptop.home / "small").rglob("*.jpg"))) == 4
     logs = {log.parent.name: log.read_text() for log in (tmp_path / "state" / "nodes").glob("i-*/node.log")}
-    (worker,) = [node for node, log in logs.items() if "task done" in log and node != baked["id"]]
+    (worker,) = [node for node, log in logs.items() if "task done" in log and node != baked]
     assert "protected from scale-in" in logs[worker]
 
     until(lambda: not status(laptop)["instances"], 100, "the end of the group's machine")
