@@ -87,6 +87,9 @@ def draw(picture: Picture, name: str, past: str = "") -> RenderableType:
     lines = [Text.assemble((f"minimoto {name}", "bold"), f"   {_queue(picture.view)}   {_jobs(picture.seen)}")]
     notes = [Text(f"last hour  {past}", "cyan")] if past.strip() else []
     notes.append(Text(f"last decision {_decision(picture)}"))
+    if picture.view.group:
+        notes.append(Text(f"Auto Scaling group: {picture.view.group.text}", "cyan"))
+        notes += [Text(f"the group could not: {printable(line)}", "yellow") for line in picture.view.group.troubles]
     if picture.memory.scale_to is not None:
         notes.append(Text(f"size set by hand: {picture.memory.scale_to} (--scale_to=auto ends that)", "yellow"))
     if picture.memory.dead_letters:

@@ -60,6 +60,8 @@ class ScalingGroup(OfGroup):
 
     def make(self, ctx: Context) -> Found:
         name, config = group_name(ctx.config), ctx.config
+        if any(not group.get("Status") for group in self._named(ctx, name)):
+            raise CloudError(f"{self.kind} {name}: one of this name is there already, and is not this deployment's")
         self._await_end(ctx, name)
         ctx.wait("ec2", "image_available", f"image {ctx.get('image').name}", ImageIds=[ctx.id("image")])
         tags = [{**tag, "PropagateAtLaunch": tag["Key"] in PROPAGATED} for tag in ctx.tag_list(self.role)]
@@ -96,9 +98,9 @@ class ScalingGroup(OfGroup):
         """Deletes it with its machines, busy or not, as cleanup and an undone setup do."""
         try:
             ctx.client("autoscaling").delete_auto_scaling_group(AutoScalingGroupName=found.id, ForceDelete=True)
-        except ClientError as error:
-            if not self._is_gone(ctx, found.id):
-                raise error
+        except ClientError:
+            if self._named(ctx, found.id):
+                raise
         self._await_end(ctx, found.id)
 
     def left_over(self, ctx: Context) -> Sequence[Found]:
@@ -110,7 +112,8 @@ class ScalingGroup(OfGroup):
         scaling.update_auto_scaling_group(AutoScalingGroupName=found.id, MinSize=0)
 
         def let_go() -> None:
-            ids = [m["InstanceId"] for m in self._members(ctx, found.id) if m["LifecycleState"] == "InService"]
+            members = [member for group in self._named(ctx, found.id) for member in group["Instances"]]
+            ids = [member["InstanceId"] for member in members if member["LifecycleState"] == "InService"]
             for start in range(0, len(ids), DETACHED_AT_ONCE):
                 batch = ids[start : start + DETACHED_AT_ONCE]
                 scaling.detach_instances(
@@ -122,24 +125,15 @@ class ScalingGroup(OfGroup):
         ctx.insist(self.label(found), let_go, while_=lambda error: code_of(error) in IN_USE)
         self._await_end(ctx, found.id)
 
-    def _members(self, ctx: Context, name: str) -> list[Any]:
-        groups = ctx.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])
-        return [member for group in groups["AutoScalingGroups"] for member in group["Instances"]]
-
     @staticmethod
     def _named(ctx: Context, name: str) -> list[Any]:
         found = ctx.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])
         return list(found["AutoScalingGroups"])
 
-    def _is_gone(self, ctx: Context, name: str) -> bool:
-        return not self._named(ctx, name)
-
     def _await_end(self, ctx: Context, name: str) -> None:
-        """Waits until no group of the name is being deleted any more; one that is not being deleted is not ours."""
+        """Waits until a group that is being deleted is gone, and its machines with it."""
         deadline = ctx.clock.monotonic() + ctx.patience
-        while groups := self._named(ctx, name):
-            if not groups[0].get("Status"):
-                raise CloudError(f"{self.kind} {name}: one of this name is there already, and is not this deployment's")
+        while self._named(ctx, name):
             if ctx.clock.monotonic() >= deadline:
                 raise TimedOut(f"{self.kind} {name}: it is still being deleted after {ctx.patience:.0f} s")
             ctx.clock.sleep(ctx.poll)
