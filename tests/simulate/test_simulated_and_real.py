@@ -17,8 +17,7 @@ from minimoto.core.simulation.workload import Job
 def test_a_real_fleet_does_what_was_simulated(tmp_path: Path) -> None:
     """However slow this computer is: boots and tasks are simulated as long as they really were."""
     real = really(tmp_path, (Wave(6, 2.0), Wave(3, 2.0, hurry=False)), max_nodes=3)
-    assert len(real.boots) == 4
-    assert real.seen.order == [3, -3, 1, -1]
+    assert len(real.boots) == real.seen.launched >= 2
     assert differences(real, simulated(real)) == []
 
 
