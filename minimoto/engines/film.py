@@ -188,7 +188,7 @@ class _Film:
                 seconds = float(slide.clip.stopped / self._settings.fps)
                 cut = UnreadablePicture(f"{slide.clip.clip.path.name}: its pictures end after {seconds:.1f} s")
                 self.skipped.append((slide.clip.clip.path, cut))
-        self._slides.append(replace(slide, canvas=None, zoom=None, texts=()))
+        self._slides.append(replace(slide, canvas=None, zoom=None, texts=(), written=bool(slide.texts)))
 
     def _all_slides(self) -> Generator[Slide, None, None]:
         """The cards and the photos that can be used, with the time of each."""

@@ -20,6 +20,7 @@ from typing import Any
 import ffmpeg
 
 from minimoto.engines.film_frame import Frame
+from minimoto.engines.film_pace import Pace
 from minimoto.engines.film_process import (
     SOUND_FORMATS,
     TooMuch,
@@ -74,7 +75,8 @@ class FilmWriter:
         frames = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="yuv420p", s=_size(size), r=_rate(fps), **_COLOUR)
         # Older ffmpegs tag the stream from the frames, newer ones from the options: say it to both.
         tagged = frames.filter("setparams", range="tv", colorspace="bt709", color_primaries="bt709", color_trc="bt709")
-        options = {**options, **_COLOUR, **_EXACT, "f": "mp4"}
+        self._pace = Pace(ffmpeg_path())
+        options = {**options, **_COLOUR, **_EXACT, **self._pace.options, "f": "mp4"}
         if faststart:
             options["movflags"] = "+faststart"
         self._process = subprocess.Popen(
@@ -83,7 +85,9 @@ class FilmWriter:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env={**os.environ, "SVT_LOG": "1"},  # else it tells its settings
+            pass_fds=self._pace.handed,
         )
+        self._pace.started()
         assert self._process.stdin is not None
         widen(self._process.stdin.fileno())
         self._words = _Words(self._process)
@@ -95,6 +99,7 @@ class FilmWriter:
             StepFailed: ffmpeg ended; worth another try.
         """
         assert self._process.stdin is not None
+        self._pace.wait()
         try:
             self._process.stdin.write(frame.data)
         except OSError:
@@ -125,6 +130,7 @@ class FilmWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.kill()
+        self._pace.close()
         self._words.close()
         end(self._process)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from minimoto.core.timeline import text_level
 from minimoto.engines.film_chapters import chapters
 from minimoto.engines.film_preview import write_poster, write_preview
 from minimoto.engines.film_process import cause, command, end
@@ -64,9 +65,9 @@ def finish(files: Files, slides: Sequence[Slide], settings: FilmSettings, report
     poster = None
     if settings.poster != "none":
         poster = files.partial / "poster.jpg"
-        middle = slides[-1].span.end // 2 if settings.poster == "middle" else 0
+        shown = _poster_frame(slides, settings)
         # Half a frame before its time, or rounding could ask for one that comes later, if any does.
-        write_poster(film, max(0.0, float((middle - Fraction(1, 2)) / settings.fps)), poster)
+        write_poster(film, max(0.0, float((shown - Fraction(1, 2)) / settings.fps)), poster)
         ready.append((poster, files.out.with_suffix(".jpg")))
     heard = _heard(slides, settings)
     marks = chapters(slides, settings)
@@ -83,6 +84,19 @@ def finish(files: Files, slides: Sequence[Slide], settings: FilmSettings, report
     for made, place in (*ready, (film, files.out)):
         made.replace(place)
     return tuple(place for _, place in ready)
+
+
+def _poster_frame(slides: Sequence[Slide], settings: FilmSettings) -> int:
+    """The frame that the poster shows: the first or the middle one, or the nearest that shows all that is written."""
+    wanted = slides[-1].span.end // 2 if settings.poster == "middle" else 0
+    index = max(number for number, slide in enumerate(slides) if slide.span.start <= wanted)
+    span, leaving = slides[index].span, slides[index + 1].span.entering if index + 1 < len(slides) else 0
+    if not slides[index].written:
+        return wanted
+    levels = [text_level(local, settings.fps, span.length, span.entering, leaving) for local in range(span.length)]
+    fullest = max(levels)
+    whole = [span.start + local for local, level in enumerate(levels) if level == fullest]
+    return min(whole, key=lambda frame: abs(frame - wanted))
 
 
 def _heard(slides: Sequence[Slide], settings: FilmSettings) -> list[Heard]:

@@ -5,6 +5,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__clang__) && defined(__SSSE3__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512VBMI__)
 #define REGISTER 64
@@ -40,11 +43,27 @@ static struct place place_of(int sample, int in_frame, int on_canvas, double sca
     return back ? (struct place){on_canvas - 2 - whole, 256 - weight} : (struct place){on_canvas + whole, weight};
 }
 
+/* The bytes of `seen` that `pick` names. Only GCC has a built-in that takes them from a vector. */
+static inline bytes picked(bytes seen, bytes pick) {
+#if !defined(__clang__)
+    return __builtin_shuffle(seen, pick);
+#elif defined(__AVX512VBMI__)
+    return (bytes)_mm512_permutexvar_epi8((__m512i)pick, (__m512i)seen);
+#elif defined(__SSSE3__)
+    return (bytes)_mm_shuffle_epi8((__m128i)seen, (__m128i)pick);
+#else
+    bytes found;
+    for (int i = 0; i < REGISTER; i++)
+        found[i] = seen[pick[i]];
+    return found;
+#endif
+}
+
 static void draw_row(const uint8_t *row, const struct group *groups, int count, uint16_t *out) {
     for (int g = 0; g < count; g++, out += GROUP) {
         bytes seen;
         memcpy(&seen, row + groups[g].from, REGISTER);
-        words pair = (words)__builtin_shuffle(seen, groups[g].pick);
+        words pair = (words)picked(seen, groups[g].pick);
         words left = pair & 255, right = pair >> 8;
         words mixed = (left << 8) + (right - left) * groups[g].weight;
         memcpy(out, &mixed, REGISTER);

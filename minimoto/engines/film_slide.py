@@ -90,6 +90,7 @@ class Slide:
         movement: how it does.
         clip: its frames; None for a photo.
         texts: what is written over it.
+        written: whether there was anything, once the slide was shown and let go of it.
     """
 
     photo: int
@@ -100,6 +101,7 @@ class Slide:
     movement: Movement | None = None
     clip: ClipReader | None = None
     texts: tuple[Title, ...] = ()
+    written: bool = False
 
     def view(self, local: int, leaving: int, settings: FilmSettings, out: Frame) -> Frame:
         """Its frame ``local``; in ``out``, or its canvas itself. Those of a clip must be asked for in their order.

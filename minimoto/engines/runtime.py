@@ -52,8 +52,17 @@ class Network(Protocol):
         Safe for several threads; their calls take turns.
         """
 
+    def lent(self, *arrays: Array) -> tuple[Array, ...]:
+        """As a call, but what comes out may be written over by the next one: no copy is made of it.
+
+        After :meth:`release` it is the caller's. For networks that only one thread uses.
+        """
+
     def release(self) -> None:
-        """Gives back the memory that the last calls needed; the next call takes what it needs again."""
+        """Gives back the memory that the last calls needed, and lets go of the arrays that they were given.
+
+        The next call takes what it needs again.
+        """
 
 
 def load(

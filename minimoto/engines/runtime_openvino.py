@@ -54,16 +54,26 @@ class OpenVinoNetwork:
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
         """Runs the network: float32 arrays in its order in, float32 arrays out. Calls from threads take turns."""
-        given = [np.ascontiguousarray(array, np.float32) for array in arrays]
         with self._lock:
             # The request's own memory is written again by the next call, so the outputs are copied out of it.
-            results = self._request.infer(dict(enumerate(given)), share_inputs=True, share_outputs=False)
-            return tuple(results.to_tuple())
+            return self._infer(arrays, share_outputs=False)
+
+    def lent(self, *arrays: Array) -> tuple[Array, ...]:
+        """As a call, but what comes out is the request's own memory."""
+        with self._lock:
+            return self._infer(arrays, share_outputs=True)
 
     def release(self) -> None:
-        """Gives back the memory that the last calls needed."""
+        """Gives back the memory that the last calls needed, and lets go of their arrays."""
         with self._lock:
+            # A request holds the arrays that it was given last, and what it gave.
+            self._request = self._compiled.create_infer_request()
             self._compiled.release_memory()
+
+    def _infer(self, arrays: tuple[Array, ...], *, share_outputs: bool) -> tuple[Array, ...]:
+        given = [np.ascontiguousarray(array, np.float32) for array in arrays]
+        results = self._request.infer(dict(enumerate(given)), share_inputs=True, share_outputs=share_outputs)
+        return tuple(results.to_tuple())
 
 
 def convert(module: torch.nn.Module, inputs: Shapes, probe: tuple[Array, ...]) -> Graph:

@@ -60,6 +60,10 @@ class TorchNetwork:
                 return self._replay(arrays)
             return tuple(_to_array(one) for one in self._forward([self._to_device(array) for array in arrays]))
 
+    def lent(self, *arrays: Array) -> tuple[Array, ...]:
+        """As a call; nothing is written over."""
+        return self(*arrays)
+
     def release(self) -> None:
         """Gives back the memory that the last calls needed, captured graphs included."""
         import torch

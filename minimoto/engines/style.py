@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,8 @@ class FastStyle:
 
     def __init__(self, weights: Path, device: Device | None = None) -> None:
         self._networks = network.Networks(weights, device or choose_device())
+        # Photos take turns: what the networks lend is written over by their next call.
+        self._turn = threading.Lock()
 
     def look(self, pictures: Sequence[Pixels], weights: Sequence[float] = (), style_scale: float = 1.0) -> Look:
         """What one style picture, or several mixed by their weights, look like.
@@ -107,7 +110,8 @@ class FastStyle:
             seen = np.asarray(cv2.resize(seen, size, interpolation=cv2.INTER_AREA), np.uint8)
         asked = Asked(look.vector, own if options.colors == "keep" else look.colours)
         painting = Painting(self._networks, asked, whole, tile, options.seed)
-        styled = painting.styled(seen, own, progress)
+        with self._turn:
+            styled = painting.styled(seen, own, progress)
         if size != (width, height):
             styled = np.asarray(cv2.resize(styled, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
         return _blended(photo, styled, options, mask)

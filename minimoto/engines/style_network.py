@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from minimoto.core.tiles import Box, tiles
+from minimoto.core.tiles import Box, Tile, tiles
 from minimoto.engines import runtime
 from minimoto.engines.runtime_device import Device
 from minimoto.engines.style_transport import Moments, Sums, moments, transport
@@ -26,6 +26,9 @@ Shape = tuple[int | None, ...]
 STYLE_SIZE = 256
 MULTIPLE = 8
 MARGIN = 24
+"""Pixels around a tile that the encoder's result depends on."""
+LATE_MARGIN = 16
+"""The same for the parts after it."""
 FEATURES = 64
 FAR = 128
 GRAIN = 4
@@ -75,6 +78,11 @@ class Networks:
         if part not in self._loaded:
             self._loaded[part] = runtime.load_spec(specs(self.weights)[part], self.device)
         return self._loaded[part]
+
+    def release(self) -> None:
+        """Gives back the memory that the last calls of all parts needed."""
+        for network in self._loaded.values():
+            network.release()
 
 
 def specs(weights: Path) -> dict[str, runtime.Spec]:
@@ -168,12 +176,12 @@ def run(networks: Networks, canvas: Canvas, style: StyleVector, *, whole: int | 
     """
     limit = WHOLE[networks.device.kind] if whole is None else whole
     if canvas.width * canvas.height <= limit:
-        _at_once(networks, canvas, style)
+        _at_once(networks, canvas, style, tile)
     else:
         _by_tiles(networks, canvas, style, tile)
 
 
-def _at_once(networks: Networks, canvas: Canvas, style: StyleVector) -> None:
+def _at_once(networks: Networks, canvas: Canvas, style: StyleVector, tile: int) -> None:
     everything = Box(0, 0, canvas.width, canvas.height)
     near, far = networks["encoder"](canvas.read(everything))
     canvas.progress(0.2)
@@ -181,15 +189,16 @@ def _at_once(networks: Networks, canvas: Canvas, style: StyleVector) -> None:
     far = transport(moments(far), style.far)(far)
     (features,) = networks["trunk"](near, far, style.code, *canvas.grains())
     canvas.progress(0.6)
-    (result,) = networks["decoder"](features, style.code, canvas.palette[None])
-    canvas.write(everything, result[0])
+    # Of all parts the decoder needs the most memory, and nothing of the whole picture.
+    for one in _cut(canvas, tile, LATE_MARGIN):
+        (part,) = networks["decoder"].lent(_part(features, one.read, 2), style.code, canvas.palette[None])
+        canvas.write(_scaled(one.write, 8), _inner(part, one, 8)[0])
     canvas.progress(1.0)
 
 
 def _by_tiles(networks: Networks, canvas: Canvas, style: StyleVector, tile: int) -> None:
-    # Cut at an eighth of the size, so that every edge is a whole pixel at each of the sizes.
-    cut = tiles(canvas.width // MULTIPLE, canvas.height // MULTIPLE, max(1, tile // MULTIPLE), MARGIN // MULTIPLE)
-    steps = 3 * len(cut) + len(cut) // 2
+    early, late = (_cut(canvas, tile, margin) for margin in (MARGIN, LATE_MARGIN))
+    steps = 3 * len(early) + len(early) // 2
     done = 0
 
     def step(count: int = 1) -> None:
@@ -197,38 +206,45 @@ def _by_tiles(networks: Networks, canvas: Canvas, style: StyleVector, tile: int)
         done += count
         canvas.progress(min(1.0, done / steps))
 
-    near, joined = (np.empty((1, FEATURES, canvas.height // 4, canvas.width // 4), np.float32) for _ in range(2))
+    near = np.empty((1, FEATURES, canvas.height // 4, canvas.width // 4), np.float32)
     far = np.empty((1, FAR, canvas.height // 8, canvas.width // 8), np.float32)
     near_sums, far_sums = Sums(FEATURES), Sums(FAR)
-    for one in cut:
-        part, far_part = networks["encoder"](canvas.read(_scaled(one.read, 8)))
-        near_sums.add(_put(near, part, one.read, one.write, 2))
-        far_sums.add(_put(far, far_part, one.read, one.write, 1))
+    for one in early:
+        part, far_part = networks["encoder"].lent(canvas.read(_scaled(one.read, 8)))
+        near_sums.add(_put(near, part, one, 2))
+        far_sums.add(_put(far, far_part, one, 1))
         step()
     to_style = transport(near_sums.moments(), style.near)
+    networks["encoder"].release()
 
     # Name by name, so that no more is held than is needed: these are whole pictures.
     near_grain, far_grain = canvas.grains()
     far = transport(far_sums.moments(), style.far)(far)
-    (far,) = networks["far"](far, style.code, far_grain)
+    (far,) = networks["far"].lent(far, style.code, far_grain)
     networks["far"].release()
-    step(len(cut) // 2)
+    step(len(early) // 2)
 
-    sums = Sums(FEATURES)
-    for one in cut:
-        (part,) = networks["up"](
+    joined, sums = np.empty_like(near), Sums(FEATURES)
+    for one in late:
+        (part,) = networks["up"].lent(
             to_style(_part(near, one.read, 2)), _part(far, one.read, 1), _part(near_grain, one.read, 2)
         )
-        sums.add(_put(joined, part, one.read, one.write, 2))
+        sums.add(_put(joined, part, one, 2))
         step()
     leaving = sums.moments().spread()
     del near, far, near_grain
+    networks["up"].release()
 
-    for one in cut:
-        (styled,) = networks["leave"](_part(joined, one.read, 2), style.code, leaving)
-        (part,) = networks["decoder"](styled, style.code, canvas.palette[None])
-        canvas.write(_scaled(one.write, 8), _inner(part, one.read, one.write, 8)[0])
+    for one in late:
+        (styled,) = networks["leave"].lent(_part(joined, one.read, 2), style.code, leaving)
+        (part,) = networks["decoder"].lent(styled, style.code, canvas.palette[None])
+        canvas.write(_scaled(one.write, 8), _inner(part, one, 8)[0])
         step()
+
+
+def _cut(canvas: Canvas, tile: int, margin: int) -> list[Tile]:
+    """Tiles of an eighth of the picture's size, so that every edge is a whole pixel at each of the sizes."""
+    return tiles(canvas.width // MULTIPLE, canvas.height // MULTIPLE, max(1, tile // MULTIPLE), margin // MULTIPLE)
 
 
 def _scaled(box: Box, scale: int) -> Box:
@@ -241,15 +257,16 @@ def _part(array: Array, box: Box, scale: int) -> Array:
     return array[:, :, at.top : at.bottom, at.left : at.right]
 
 
-def _inner(part: Array, read: Box, write: Box, scale: int) -> Array:
-    """What of ``part``, computed from ``read``, is kept."""
+def _inner(part: Array, tile: Tile, scale: int) -> Array:
+    """What of ``part``, computed from what ``tile`` reads, is kept."""
+    read, write = tile.read, tile.write
     return _part(
         part, Box(write.left - read.left, write.top - read.top, write.right - read.left, write.bottom - read.top), scale
     )
 
 
-def _put(array: Array, part: Array, read: Box, write: Box, scale: int) -> Array:
-    """Keeps what belongs to ``write`` of ``part`` in ``array``, and returns it."""
-    kept = _inner(part, read, write, scale)
-    _part(array, write, scale)[:] = kept
+def _put(array: Array, part: Array, tile: Tile, scale: int) -> Array:
+    """Keeps what ``tile`` writes of ``part`` in ``array``, and returns it."""
+    kept = _inner(part, tile, scale)
+    _part(array, tile.write, scale)[:] = kept
     return kept

@@ -73,6 +73,8 @@ class Painting:
         small = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
         share = size[0] * size[1] / (height * width)
         broad = self._once(small, own, lambda done: progress(done * share))
+        # What a megapixel at once needs is not needed beside the tiles to come.
+        self.networks.release()
         mapped = colour.colour_map(own, self.asked.colours)
         begun = _with_detail(broad, small, photo, mapped.matrix * np.float32(_DETAIL))
         # It has the wanted colours by now. Matching them again, to its own, would let frames of a sequence flicker.
@@ -80,7 +82,7 @@ class Painting:
 
     def _once(self, photo: Pixels, own: colour.Statistics, progress: Told) -> Pixels:
         """In one pass."""
-        padded = _padded(photo)
+        height, width = (_padded(side) for side in photo.shape[:2])
         result = np.empty_like(photo)
         mapped, without = colour.colour_map(own, self.asked.colours), colour.plain_map(self.asked.colours)
 
@@ -92,9 +94,9 @@ class Painting:
                 into[:] = _bytes(part[:, from_top:, from_left:][:, : into.shape[0], : into.shape[1]])
 
         canvas = network.Canvas(
-            width=padded.shape[1],
-            height=padded.shape[0],
-            read=lambda box: _plain(padded[box.top : box.bottom, box.left : box.right], mapped, without),
+            width=width,
+            height=height,
+            read=lambda box: _plain(_mirrored(photo, box), mapped, without),
             palette=colour.palette(self.asked.colours),
             write=write,
             progress=progress,
@@ -116,11 +118,25 @@ def _with_detail(broad: Pixels, small: Pixels, photo: Pixels, matrix: NDArray[np
     return begun
 
 
-def _padded(photo: Pixels) -> Pixels:
-    """``photo`` with a mirrored edge around it, as wide as brings its sides to multiples that the network takes."""
+def _padded(side: int) -> int:
+    """A side with a mirrored edge at both ends, as wide as brings it to a multiple that the network takes."""
     multiple = network.MULTIPLE
-    down, across = (-(-(side + 2 * _EDGE) // multiple) * multiple - side - _EDGE for side in photo.shape[:2])
-    return np.asarray(cv2.copyMakeBorder(photo, _EDGE, down, _EDGE, across, cv2.BORDER_REFLECT), np.uint8)
+    return -(-(side + 2 * _EDGE) // multiple) * multiple
+
+
+def _mirrored(photo: Pixels, box: Box) -> Pixels:
+    """``box`` of the photo with its mirrored edge, of which no whole copy is ever made."""
+    height, width = photo.shape[:2]
+    return photo[_folded(box.top, box.bottom, height)][:, _folded(box.left, box.right, width)]
+
+
+def _folded(start: int, end: int, length: int) -> slice | NDArray[np.int64]:
+    """Which of ``length`` pixels those from ``start`` to ``end`` of the padded ones are; however often they mirror."""
+    start, end = start - _EDGE, end - _EDGE
+    if start >= 0 and end <= length:
+        return slice(start, end)
+    places = np.arange(start, end) % (2 * length)
+    return np.minimum(places, 2 * length - 1 - places)
 
 
 def _overlap(start: int, end: int, length: int) -> tuple[slice, int]:

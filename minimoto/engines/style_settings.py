@@ -59,13 +59,13 @@ class MemoryPlan:
 MOST_PIXELS = 35_000_000
 """Pixels that the network works at; a larger photo is styled at that size, and the result enlarged."""
 
-_BASE = 560 * 2**20
-"""Of Python, the libraries, the networks and a tile's arrays."""
-_WORKING = 64
-"""Bytes for each pixel that the network works at: features at a quarter of the size and at an eighth, both twice, and
-the photo in broad strokes."""
-_HELD = 10
-"""Bytes for each pixel of the photo: itself, a padded copy, and the result."""
+_BASE = 660 * 2**20
+"""Of Python, the libraries, the networks and a tile's arrays, or those of a small photo as a whole."""
+_WORKING = 58
+"""Bytes for each pixel that the network works at: features at a quarter of the size and at an eighth, what the blocks
+at an eighth compute between, and the photo in broad strokes."""
+_HELD = 6
+"""Bytes for each pixel of the photo: itself and the result."""
 
 
 def memory_plan(width: int, height: int) -> MemoryPlan:

@@ -9,6 +9,7 @@ in single precision, as in training, that came out as anything.)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ Array = NDArray[np.float32]
 SPARE = 0.03
 """That of :mod:`minimoto.engines.style_net`, which is not imported here: it would load torch."""
 _LEAST = 1e-5
+_BAND = 2**18
+"""Numbers of a band of features that is worked on at a time."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,23 @@ class Transport:
 
     def __call__(self, features: Array) -> Array:
         """Features ``(1, C, h, w)``, or a part of them, moved."""
-        flat = self.change @ np.ascontiguousarray(features[0]).reshape(features.shape[1], -1)
-        flat += self.offset
-        return np.asarray(flat.reshape(features.shape))
+        moved = np.empty(features.shape, np.float32)
+        into = moved.reshape(features.shape[1], -1)
+        done = 0
+        for flat in _bands(features):
+            end = done + flat.shape[1]
+            np.matmul(self.change, flat, out=into[:, done:end])
+            into[:, done:end] += self.offset
+            done = end
+        return moved
+
+
+def _bands(features: Array) -> Iterator[Array]:
+    """Features ``(1, C, h, w)``, band by band of some rows, ``(C, pixels)``: small enough to stay in the cache."""
+    channels, height, width = features.shape[1:]
+    rows = max(1, _BAND // (channels * width))
+    for top in range(0, height, rows):
+        yield np.ascontiguousarray(features[0, :, top : top + rows]).reshape(channels, -1)
 
 
 def transport(own: Moments, wanted: Moments) -> Transport:

@@ -233,6 +233,14 @@ def test_a_chapter_for_each_day(tmp_path: Path) -> None:
     assert chapters(undated) == []
 
 
+def test_a_poster_of_a_card_shows_what_is_written_on_it(tmp_path: Path) -> None:
+    photos = [odd.plain(tmp_path / "red.png", (120, 0, 0), SIZE)]
+    _, result = make(tmp_path, photos, poster="first", intro="WWWWWW")
+    with Image.open(result.outputs[1]) as poster:
+        brightest = poster.convert("L").getextrema()[1]
+    assert brightest > 200
+
+
 @pytest.mark.parametrize("which", ["first", "middle"])
 def test_a_poster_beside_the_film_and_in_it(tmp_path: Path, which: str) -> None:
     photos = [odd.plain(tmp_path / f"{n}.png", colour, SIZE) for n, colour in enumerate([(200, 0, 0), (0, 0, 200)])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from unittest import mock
 
@@ -81,6 +82,24 @@ def test_the_compiled_zoom_draws_the_bytes_of_the_other(
     with mock.patch.object(film_zoom, "zoom_plane", return_value=None):
         other = Zoom(canvas, focus, size)
     assert (compiled.draw(scale, empty(size)) == other.draw(scale, empty(size))).all()
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_every_compiler_makes_a_zoom_of_the_same_bytes(
+    compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"there is no {compiler} here")
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.setenv("MINIMOTO_CACHE", str(tmp_path))
+    kernel = zoom_plane.__wrapped__()
+    assert kernel is not None
+    canvas = np.random.default_rng(4).integers(0, 256, (CANVAS[1] * 3 // 2, CANVAS[0]), np.uint8)
+    drawn = []
+    for drawing in (kernel, None):
+        with mock.patch.object(film_zoom, "zoom_plane", return_value=drawing):
+            drawn.append(Zoom(canvas, (0.3, 0.6), FRAME).draw(1.13, empty(FRAME)))
+    assert (drawn[0] == drawn[1]).all()
 
 
 @pytest.mark.parametrize("compiler", ["", "/bin/false"])

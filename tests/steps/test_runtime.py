@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +88,30 @@ def test_results_stay_after_the_next_call(weights: Path) -> None:
     network.release()
     assert np.array_equal(first, kept)
     assert np.array_equal(network(photo(16, 16))[0], kept)
+
+
+def test_what_is_lent_is_not_copied_and_stays_after_a_release(weights: Path) -> None:
+    network = load("every", "runtime_nets:build_every", weights, PHOTO, CPU)
+    (wanted,) = network(photo(16, 16))
+    (lent,) = network.lent(1 - photo(16, 16))
+    assert not np.array_equal(lent, wanted)
+    (again,) = network.lent(photo(16, 16))
+    assert np.shares_memory(lent, again)
+    network.release()
+    (other,) = network.lent(1 - photo(16, 16))
+    assert np.array_equal(again, wanted)
+    assert not np.array_equal(other, wanted)
+
+
+def test_a_release_lets_go_of_what_was_given(weights: Path) -> None:
+    network = load("every", "runtime_nets:build_every", weights, PHOTO, CPU)
+    given = photo(16, 16)
+    network(given)
+    held = weakref.ref(given)
+    del given
+    network.release()
+    gc.collect()
+    assert held() is None
 
 
 def test_arrays_of_any_layout_and_number_type_are_taken(weights: Path) -> None:
