@@ -16,6 +16,7 @@ from minimoto.errors import CloudError
 if TYPE_CHECKING:
     import boto3
     from botocore.config import Config as ClientConfig
+    from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ec2 import EC2Client
@@ -35,7 +36,7 @@ _made: WeakKeyDictionary[boto3.session.Session, dict[tuple[str, str, str], Any]]
 
 
 @overload
-def client(session: boto3.session.Session, config: Config, service: Literal["autoscaling"]) -> Any: ...
+def client(session: boto3.session.Session, config: Config, service: Literal["autoscaling"]) -> AutoScalingClient: ...
 @overload
 def client(session: boto3.session.Session, config: Config, service: Literal["cloudwatch"]) -> CloudWatchClient: ...
 @overload

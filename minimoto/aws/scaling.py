@@ -16,6 +16,7 @@ from minimoto.errors import NotFound
 
 if TYPE_CHECKING:
     import boto3
+    from mypy_boto3_autoscaling import AutoScalingClient
 
 LATE = frozenset({"ValidationError", "ScalingActivityInProgress"})
 """What AWS answers when there is nothing to wait for any more, or it is under way already."""
@@ -34,7 +35,7 @@ class AutoScalingGroup:
         self._name = group_name(config)
 
     @cached_property
-    def _scaling(self) -> Any:
+    def _scaling(self) -> AutoScalingClient:
         return client(self._session, self._config, "autoscaling")
 
     def look(self) -> Group:
