@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import functools
 import os
+import select
 import subprocess
 
 AHEAD = 4
 """Frames on their way: enough for the encoder never to wait."""
+
+PATIENCE = 2.0
+"""Seconds without a word from ffmpeg after which frames are written as fast as it reads them."""
 
 
 class Pace:
@@ -45,7 +49,9 @@ class Pace:
     def wait(self) -> None:
         """Returns when the next frame may be written, or ffmpeg has ended."""
         while self._told >= 0 and self._written - self._begun >= AHEAD:
-            told = os.read(self._told, 4096)
+            # One that takes nothing for so long wants more first, such as for a second output: it is not held back.
+            ready, _, _ = select.select([self._told], [], [], PATIENCE)
+            told = os.read(self._told, 4096) if ready else b""
             if not told:
                 self.close()
             self._begun += told.count(b"\n")

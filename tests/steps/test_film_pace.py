@@ -34,6 +34,7 @@ def test_few_frames_are_on_their_way_at_any_time(tmp_path: Path, monkeypatch: py
         ahead.append(pace._written - pace._begun)
 
     monkeypatch.setattr(film_pace.Pace, "wait", watched)
+    monkeypatch.setattr(film_pace, "PATIENCE", 60.0)
     shown = probe.frames(film(tmp_path / "film.mp4", 60), SIZE)
     assert len(shown) == len(ahead) == 60
     assert max(ahead) <= film_pace.AHEAD
