@@ -266,3 +266,10 @@ def test_what_contradicts_itself_is_refused() -> None:
         Limits(target_seconds=0)
     with pytest.raises(ConfigError, match="there are: asg, classic, target"):
         choose("clasic", LIMITS)
+
+
+def test_of_idle_nodes_those_on_demand_go_first() -> None:
+    fleet = queue(
+        idle("a", market="spot"), idle("b", since=500), idle("c", since=900), idle("d", since=2000, market="spot")
+    )
+    assert did(fleet)[0] == ["drain c", "drain b", "drain d"]

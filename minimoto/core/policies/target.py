@@ -29,6 +29,7 @@ from math import ceil, floor, inf
 from minimoto.core.fleet import Wish
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import JobView, Node, View
+from minimoto.core.markets import SPOT
 from minimoto.core.policies.dead import two_strikes
 from minimoto.core.spending import horizon as horizon_of
 
@@ -157,7 +158,7 @@ class Target:
     def _in(self, demand: Demand, view: View, now: float) -> Wish:
         ready = [node for node in view.counted if node.reported and not node.strikes]
         over = len(view.counted) - self.limits.max_nodes
-        idle = sorted((n for n in ready if not n.busy and n.idle_since is not None), key=lambda n: n.idle_since or now)
+        idle = sorted((n for n in ready if not n.busy and n.idle_since is not None), key=lambda n: _dear(n, now))
         spare = idle[:over] if over > 0 else spared(demand, ready, idle, self.limits.min_nodes)
         if not spare:
             return Wish("steady", f"{_count(len(view.counted), 'node')}: enough for {_backlog(demand)}")
@@ -298,6 +299,11 @@ def spared(demand: Demand, ready: Sequence[Node], idle: Sequence[Node], least: i
             left = others
             spare.append(node)
     return spare
+
+
+def _dear(node: Node, now: float) -> tuple[bool, float]:
+    """Which idle nodes go first: the dear ones, those on demand; of like ones those that have been idle for longest."""
+    return node.market == SPOT, node.idle_since or now
 
 
 def _out(demand: Demand, view: View, limits: Limits, more: int, parcel: Parcel | None) -> Wish:
