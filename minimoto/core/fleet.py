@@ -166,20 +166,21 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
     return Decision((*ends, *drains, *bound, *launch), reason, rule, inputs, shut, told)
 
 
-def next_look(view: View, decision: Decision, every: float) -> float:
+def next_look(view: View, decision: Decision, limits: Limits) -> float:
     """Seconds until the next look: sooner while the fleet winds down, as an idle node costs by the second.
+
+    A fleet at its least has nothing to wind down.
 
     Parameters:
         view: what the decision was made of.
-        every: seconds between two looks otherwise.
     """
     nodes = [node for node in view.nodes or () if node.up]
     draining = any(node.draining or node.leaving for node in nodes)
     draining = draining or any(isinstance(action, Drain) for action in decision.actions)
     at_work = sum(node.busy for node in nodes)
     waiting = None if view.jobs is None else sum(job.tasks_left for job in view.jobs) > at_work
-    last = waiting is False and any(node.reported for node in nodes)
-    return min(every, SOON) if draining or last else every
+    last = waiting is False and len(nodes) > limits.min_nodes and any(node.reported for node in nodes)
+    return min(limits.pass_seconds, SOON) if draining or last else limits.pass_seconds
 
 
 def notable(view: View) -> dict[str, object]:

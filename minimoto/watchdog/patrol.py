@@ -122,10 +122,13 @@ class Watchdog:
             try:
                 seen = self.run_pass()
                 tell(seen)
-                wait = every if seen is None else next_look(seen.view, seen.decision, every)
+                wait = every if seen is None else next_look(seen.view, seen.decision, self._limits(every))
             except CloudError as error:
                 tell(error)
             stop.wait(max(0.0, wait - (self.cloud.clock.monotonic() - began)))
+
+    def _limits(self, every: float) -> Limits:
+        return replace(limits_of(self.cloud.config, self.cloud.clock.now()), pass_seconds=every)
 
     def _pass(self, limits: Limits, problems: Problems, resize: Resize | None, in_time: Callable[[], bool]) -> Pass:
         before = self._recall(problems)

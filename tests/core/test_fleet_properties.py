@@ -255,7 +255,12 @@ def at_work(busy: int) -> Node:
     ids=["nothing", "busy", "the last task", "idle", "jobs unknown", "nodes unknown", "booting", "one drains"],
 )
 def test_a_fleet_that_winds_down_is_looked_at_sooner(view: View, seconds: float) -> None:
-    nothing = Decision((), "", "steady")
-    assert next_look(view, nothing, 15.0) == seconds
-    assert next_look(view, nothing, 2.0) == 2.0
-    assert next_look(view, Decision((Drain("i-1", "idle"),), "", "drain"), 15.0) == SOON
+    nothing, none = Decision((), "", "steady"), Limits(min_nodes=0, pass_seconds=15.0)
+    assert next_look(view, nothing, none) == seconds
+    assert next_look(view, nothing, replace(none, pass_seconds=2.0)) == 2.0
+    assert next_look(view, Decision((Drain("i-1", "idle"),), "", "drain"), none) == SOON
+
+
+def test_a_fleet_at_its_least_is_looked_at_as_ever() -> None:
+    idle = View(nodes=(at_work(0),), jobs=())
+    assert next_look(idle, Decision((), "", "steady"), Limits(min_nodes=1, pass_seconds=15.0)) == 15.0

@@ -91,18 +91,18 @@ def ended_once(trouble: Trouble, node: str, why: str) -> None:
 
 
 def test_a_node_that_hangs_while_its_heart_beats(make_trouble: Callable[..., Trouble]) -> None:
-    trouble = make_trouble(min_nodes=1)
+    trouble = make_trouble(min_nodes=1, strike_seconds=400.0)
     trouble.run()
     (node,) = trouble.nodes
     trouble.take(node)
     began = trouble.clock.now()
-    for _ in range(40):
+    for _ in range(7):
         for id in trouble.nodes:
             if id == node:
                 trouble.beat(id, NodeState.BUSY, progressed=began, task=str(KEY))
             else:
                 trouble.beat(id)
-        trouble.run(after=30.0)
+        trouble.run(after=200.0)
     ended_once(trouble, node, "is busy without progress for")
     assert len(trouble.nodes) <= 2
 

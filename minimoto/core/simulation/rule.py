@@ -30,7 +30,7 @@ class Production:
         """One pass."""
         memory, view = learn(self._memory, view, self._limits, now)
         decision = decide(view, self._policy, now)
-        self.every = next_look(view, decision, self._limits.pass_seconds)
+        self.every = next_look(view, decision, self._limits)
         self._memory = decided(memory, view, decision, now)
         ends = [action for action in decision.actions if isinstance(action, Terminate)]
         return Orders(
