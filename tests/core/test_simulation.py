@@ -8,7 +8,7 @@ from math import factorial
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minimoto.core.fleet_limits import Limits
@@ -198,10 +198,12 @@ def test_jobs_that_come_one_by_one_are_planned_onto_nodes() -> None:
 
 @settings(max_examples=4, deadline=None)
 @given(st.integers(0, 2**32))
+@example(1283288560)
+@example(18689552)
 def test_no_plan_is_cheaper_than_the_bound(seed: int) -> None:
     pytest.importorskip("scipy")
     from minimoto.core.simulation.clairvoyant import clairvoyant
 
     workload = few_jobs(seed, World(minimum=0.0))
     target = 3000.0
-    assert clairvoyant(workload, target, seconds=1.0).least <= planned(workload, target) * 1.001
+    assert clairvoyant(workload, target, seconds=1.0).least <= planned(workload, target) * (1 + 1e-6)

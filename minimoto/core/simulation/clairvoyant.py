@@ -2,7 +2,7 @@
 
 A mixed integer program over steps of time: whole nodes are started and ended, each is paid from its launch and works
 from a boot of average length later; work is fluid, no task has to stay on one node, and nothing is billed beyond its
-seconds. It knows when there are no nodes of an offer, and buys the cheapest that there is; that single nodes are taken
+seconds. Whole steps are more than a node's seconds, by less than one: that one is taken off the boot. It knows when there are no nodes of an offer, and buys the cheapest that there is; that single nodes are taken
 back, or crash, it leaves out. So what it finds no rule can go below, and hardly any can reach.
 """
 
@@ -93,7 +93,15 @@ def _solved(workload: Workload, target: float, *, whole: bool, seconds: float) -
         np.concatenate([_there(offer, edges, step), _to_be_had(offer, edges, step), zeros + np.inf]) for offer in offers
     ]
     solved = milp(
-        np.concatenate([*(np.concatenate([zeros + price, zeros + price * lead, zeros]) for price in prices), zeros]),
+        np.concatenate(
+            [
+                *(
+                    np.concatenate([zeros + price, zeros + price * max(0.0, boot / step - 1), zeros])
+                    for price in prices
+                ),
+                zeros,
+            ]
+        ),
         constraints=[LinearConstraint(ready, 0, 0), LinearConstraint(worked, -np.inf, 0)],
         bounds=Bounds(
             np.concatenate([np.zeros(3 * count * len(offers)), due]), np.concatenate([*most, np.maximum(arrived, due)])
