@@ -2,8 +2,9 @@
 
 A mixed integer program over steps of time: whole nodes are started and ended, each is paid from its launch and works
 from a boot of average length later; work is fluid, no task has to stay on one node, and nothing is billed beyond its
-seconds. Whole steps are more than a node's seconds, by less than one: that one is taken off the boot. It knows when there are no nodes of an offer, and buys the cheapest that there is; that single nodes are taken
-back, or crash, it leaves out. So what it finds no rule can go below, and hardly any can reach.
+seconds. Whole steps are more than a node's seconds, by less than one: that one is taken off the boot. It knows when
+there are no nodes of an offer, and buys the cheapest that there is; that single nodes are taken back, or crash, it
+leaves out. So what it finds no rule can go below, and hardly any can reach.
 """
 
 from __future__ import annotations
