@@ -250,10 +250,12 @@ class Launched:
     Parameters:
         machines: those that were started under its token and are not terminated, with where they were had.
         refused: where none could be had, with the provider's code.
+        trouble: why there is none where no other pool would help, such as a missing permission; empty: nothing.
     """
 
     machines: Mapping[str, Pool]
     refused: Mapping[Pool, str] = field(default_factory=dict)
+    trouble: str = ""
 
     @property
     def ids(self) -> list[str]:

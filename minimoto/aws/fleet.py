@@ -64,9 +64,6 @@ class Ec2Fleet:
 
         Parameters:
             pools: where to ask, the best first; left out, as the settings name them.
-
-        Raises:
-            CloudError: EC2 refused for a reason that no other pool helps against.
         """
         before = list(self._describe({f"tag:{ROLE_TAG}": [SERVICE], f"tag:{LAUNCH_TAG}": [token]}))
         there = {m["InstanceId"]: _pool(m) for m in before if m["State"]["Name"] != "terminated"}
@@ -75,7 +72,7 @@ class Ec2Fleet:
             return Launched(there)
         asked = pools or in_order(launching.configured(self._config), Experience(), 0.0)
         new = launching.launch(self._ec2, self._config, self._template, asked, wanted, token)
-        return Launched({**there, **new.machines}, new.refused)
+        return Launched({**there, **new.machines}, new.refused, new.trouble)
 
     def terminate(self, ids: Sequence[str]) -> None:
         """Terminates machines, once all of them are seen to be service machines of this deployment."""

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from minimoto.aws.calls import aws_call
 from minimoto.aws.policies import DEPLOYMENT_TAG, ROLE_TAG
 from minimoto.config import Config
-from minimoto.core.markets import ON_DEMAND, SPOT, Pool
-from minimoto.errors import CloudError
+from minimoto.core.markets import ON_DEMAND, SPOT, Pool, pools_of
 from minimoto.ports import Launched
 
 if TYPE_CHECKING:
@@ -50,10 +49,8 @@ API Reference, "Error codes", and EC2 User Guide, "EC2 Fleet"."""
 
 
 def configured(config: Config, zones: Sequence[str] = ("",)) -> list[Pool]:
-    """The pools that the settings allow, in their order, without prices."""
-    markets = (SPOT, ON_DEMAND) if config.market == SPOT else (ON_DEMAND,)
-    types = dict.fromkeys((config.service_type, *config.more_types))
-    return [Pool(market, type, zone) for market in markets for type in types for zone in zones]
+    """The pools that the settings allow."""
+    return pools_of(config.market, (config.service_type, *config.more_types), zones)
 
 
 def pools(ec2: EC2Client, config: Config, now: float) -> list[Pool]:
@@ -89,11 +86,7 @@ def _spot_prices(ec2: EC2Client, types: set[str], now: float) -> dict[tuple[str,
 
 
 def launch(ec2: EC2Client, config: Config, template: str, pools: Sequence[Pool], count: int, token: str) -> Launched:
-    """Asks market after market until there are ``count`` machines.
-
-    Raises:
-        CloudError: there is none, for a reason that no other pool helps against.
-    """
+    """Asks market after market until there are ``count`` machines, or no other market would help."""
     machines: dict[str, Pool] = {}
     refused: dict[Pool, str] = {}
     for number, round in enumerate(rounds(pools)):
@@ -101,7 +94,10 @@ def launch(ec2: EC2Client, config: Config, template: str, pools: Sequence[Pool],
         with aws_call(f"launching {count - len(machines)} {round[0]}"):
             answer: Any = ec2.create_fleet(**request)
         machines |= dict(_started(answer))
-        refused |= _refused(answer, round, bool(machines))
+        trouble = "" if machines else _trouble(answer, round[0])
+        if trouble:
+            return Launched({}, {}, trouble)
+        refused |= _refused(answer, round)
         if len(machines) >= count:
             break
     # A pool that gave some of what was wanted has refused the rest: it may still be asked, if only for one.
@@ -165,19 +161,24 @@ def _started(answer: Mapping[str, Any]) -> Iterator[tuple[str, Pool]]:
             yield id, pool
 
 
-def _refused(answer: Mapping[str, Any], asked: Sequence[Pool], served: bool) -> dict[Pool, str]:
-    """The pools that had nothing, and why.
+def _trouble(answer: Mapping[str, Any], asked: Pool) -> str:
+    """What was refused for a reason that no other pool helps against.
 
-    Raises:
-        CloudError: no machine was started, for a reason that no other pool helps against.
+    It is an answer, not an error: EC2 would give it to the same token again, also when the reason is gone.
     """
+    for error in answer.get("Errors", []):
+        if str(error.get("ErrorCode", "")) not in NO_CAPACITY:
+            message = " ".join(str(error.get("ErrorMessage", "no reason given")).split())
+            return f"launching {asked}: {message} ({error.get('ErrorCode', '')})"
+    return ""
+
+
+def _refused(answer: Mapping[str, Any], asked: Sequence[Pool]) -> dict[Pool, str]:
+    """The pools that had nothing, and why."""
     refused: dict[Pool, str] = {}
     for error in answer.get("Errors", []):
         override = error.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
         code = str(error.get("ErrorCode", ""))
-        if code not in NO_CAPACITY and not served:
-            message = " ".join(str(error.get("ErrorMessage", "no reason given")).split())
-            raise CloudError(f"launching {asked[0]}: {message} ({code})", code=code)
         zone = override.get("AvailabilityZone", "")
         refused[Pool(asked[0].market, override.get("InstanceType", asked[0].type), zone)] = code
     return refused

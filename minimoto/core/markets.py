@@ -55,6 +55,12 @@ class Pool:
         return f"{self.market} {self.type}" + (f" in {self.zone}" if self.zone else "")
 
 
+def pools_of(market: str, types: Iterable[str], zones: Sequence[str] = ("",)) -> list[Pool]:
+    """The pools that settings allow, in their order, without prices; where spot is wished for, on demand as well."""
+    markets = (SPOT, ON_DEMAND) if market == SPOT else (ON_DEMAND,)
+    return [Pool(each, type, zone) for each in markets for type in dict.fromkeys(types) for zone in zones]
+
+
 @dataclass(frozen=True)
 class Refusal:
     """A pool had nothing, and why (the provider's code). ``pause`` is seconds from ``at``."""

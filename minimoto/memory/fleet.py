@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from minimoto.config import Config
-from minimoto.core.markets import Pool
+from minimoto.core.markets import Pool, pools_of
 from minimoto.errors import CloudError
 from minimoto.ports import Clock, Instance, Launched
 
@@ -42,8 +42,7 @@ class MemoryFleet:
 
     def pools(self, now: float) -> list[Pool]:
         config = self._config
-        markets = ("spot", "on-demand") if config.market == "spot" else ("on-demand",)
-        return [Pool(m, type) for m in markets for type in dict.fromkeys((config.service_type, *config.more_types))]
+        return pools_of(config.market, (config.service_type, *config.more_types))
 
     def launch(self, count: int, token: str, pools: Sequence[Pool] = ()) -> Launched:
         with self._lock:

@@ -170,12 +170,14 @@ class _Acting:
         now = self.cloud.clock.now()
         markets = served(learnt(memory.markets, new.refused, now), new.machines.values())
         memory = replace(memory, markets=markets)
-        if len(new.ids) < launch.count:
+        if new.trouble:
+            self.problems.note(new.trouble)
+        elif len(new.ids) < launch.count:
             reasons = refusals_text(new.refused)
             had = f"{counted(launch.count, 'node')} asked for, {len(new.ids)} could be had"
             self.problems.note(f"{had} ({reasons})" if reasons else had)
         if not new.ids:
-            self.starved = True
+            self.starved = bool(new.refused)
             return refused(memory)
         self.done.append(f"launched {counted(len(new.ids), 'node')} ({_where(new)})")
         return launched(memory, new.ids, now)

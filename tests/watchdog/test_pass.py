@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from played_fleet import Fleet
 
+from minimoto.core.markets import Pool
 from minimoto.core.node import NodeState
 from minimoto.errors import CloudError, ConfigError
+from minimoto.ports import Launched
 from minimoto.watchdog.act import MEMORY
 from minimoto.watchdog.patrol import NEWEST, Resize, Watchdog
 
@@ -305,3 +307,24 @@ def test_the_loop_looks_sooner_while_the_fleet_winds_down(make_fleet: Callable[.
 
     Watchdog(fleet.cloud).loop(20.0, Stop(), lambda _: None)  # type: ignore[arg-type]
     assert waits == [5, 5, 5], "two nodes are idle"
+
+
+def test_a_launch_that_was_surely_refused_is_tried_anew_under_another_token(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens: list[str] = []
+
+    def without_rights(count: int, token: str, pools: Sequence[Pool]) -> Launched:
+        tokens.append(token)
+        return Launched({}, {}, "launching spot g5.xlarge: not authorised (UnauthorizedOperation)")
+
+    launch = fleet.cloud.fleet.launch
+    monkeypatch.setattr(fleet.cloud.fleet, "launch", without_rights)
+    told = [fleet.run(after=10) for _ in range(2)]
+    assert [seen.problems for seen in told] == [
+        ("launching spot g5.xlarge: not authorised (UnauthorizedOperation)",)
+    ] * 2
+    assert len(set(tokens)) == 2
+    monkeypatch.setattr(fleet.cloud.fleet, "launch", launch)
+    fleet.run(after=10)
+    assert len(fleet.ids) == 1
