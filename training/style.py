@@ -216,7 +216,11 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate of Adam")
     parser.add_argument("--muon", type=float, default=0.007, help="highest learning rate of Muon; 0: Adam does all")
     parser.add_argument("--begin", type=Path, help="weights to begin with, as far as they fit")
-    parser.add_argument("--style", type=float, default=2.5, help="weight of the style loss's logarithm")
+    parser.add_argument("--style", type=float, default=2.5, help="weight of the style loss")
+    parser.add_argument(
+        "--power", type=float, default=0.0, help="of the style loss that is descended; 0: its logarithm"
+    )
+    parser.add_argument("--others", type=float, default=0.7, help="share of the likeness to other styles taken off")
     parser.add_argument("--layout", type=float, default=10.0, help="weight of keeping where colours are")
     parser.add_argument("--variation", type=float, default=0.5, help="weight of the total variation")
     parser.add_argument("--lattice", type=float, default=2000.0, help="weight of patterns that repeat every 8 pixels")

@@ -14,7 +14,7 @@ from torch import Tensor
 from minimoto.engines.vgg import LEVELS, MEAN, Vgg, load_vgg
 from minimoto.engines.vgg_winograd import WinogradFeatures
 from minimoto.engines.winograd import Kernels
-from training.style_losses import CONTENT, LAYERS, OTHERS, PALE, Judged, sizes, style_distances
+from training.style_losses import CONTENT, LAYERS, Aim, Judged, sizes, style_distances
 
 
 class CompiledJudge:
@@ -36,7 +36,7 @@ class CompiledJudge:
         found = self._all.forward(self._pixels(picture), gradient=False)
         return {name: self._all.gram(f) / (f.shape[0] * f.shape[1]) for name, f in found.items()}
 
-    def judge(self, pictures: Tensor, photos: Tensor, grams: dict[str, Tensor], weight: float) -> Judged:
+    def judge(self, pictures: Tensor, photos: Tensor, grams: dict[str, Tensor], aim: Aim) -> Judged:
         """As :meth:`training.style_losses.Perception.judge`."""
         gradient = torch.empty_like(pictures)
         losses = torch.empty(2, len(pictures))
@@ -49,8 +49,9 @@ class CompiledJudge:
             away = found[CONTENT] - wanted
             norm = wanted.square().sum()
             losses[0, i], losses[1, i] = style, away.square().sum() / norm
-            shares = torch.full_like(styles, -OTHERS * weight / (others + PALE) / max(1, len(styles) - 1))
-            shares[i] = weight / (style + PALE)
+            pull, push = aim.slopes(float(style), others)
+            shares = torch.full_like(styles, push / max(1, len(styles) - 1))
+            shares[i] = pull
             for name, features in found.items():
                 pixels = features.shape[0] * features.shape[1]
                 scaled = shares / sizes(grams[name])

@@ -7,6 +7,7 @@ count alike. Pictures are ``(N, 3, H, W)``, RGB 0..1, and every loss has one num
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -22,10 +23,34 @@ LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 CONTENT = "relu3_3"
 PALE = 0.01
 """Added to a style loss before its logarithm is taken, which would be too steep at nothing."""
-OTHERS = 0.7
-"""How much of what brings a picture nearer to the other styles of a step is taken off again."""
 Features = dict[str, Tensor]
 Judged = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is asked of a painting's style, against its content loss.
+
+    Parameters:
+        weight: of the style.
+        power: of the style loss that is descended, 0 to 1. 0 is its logarithm, which keeps pale styles, which anything
+            painted is far from, from ruling the step; 1 is the loss itself, whose mean is measured in the end.
+        others: how much of what brings a picture nearer to the other styles of a step is taken off again. Without it
+            the network first learns the one texture that is nearest to all styles, and then little else.
+    """
+
+    weight: float
+    power: float = 0.0
+    others: float = 0.7
+
+    def value(self, style: Tensor, others: Tensor) -> Tensor:
+        """Of style losses, and of the mean losses to the other styles, both ``(N,)``."""
+        own = (style + PALE).log() if self.power == 0 else (style + PALE) ** self.power / self.power
+        return self.weight * (own - self.others * (others + PALE).log())
+
+    def slopes(self, style: float, others: float) -> tuple[float, float]:
+        """The derivatives of :meth:`value` by ``style`` and by ``others``."""
+        return self.weight * (style + PALE) ** (self.power - 1), -self.weight * self.others / (others + PALE)
 
 
 class Perception:
@@ -68,13 +93,10 @@ class Perception:
             found = self(picture[None].to(self.device))
         return {name: gram(features)[0].cpu() for name, features in found.items()}
 
-    def judge(self, pictures: Tensor, photos: Tensor, grams: dict[str, Tensor], weight: float) -> Judged:
+    def judge(self, pictures: Tensor, photos: Tensor, grams: dict[str, Tensor], aim: Aim) -> Judged:
         """Style and content loss ``(N,)`` and the gradient ``(N, 3, H, W)`` of what training descends.
 
-        That is, as a mean over pictures, the content loss and ``weight`` times the logarithm of the style loss, less
-        :data:`OTHERS` of that of the mean distance to the other pictures' styles. The logarithm keeps pale styles,
-        which anything painted is far from, from ruling the step. Without the others, the network first learns the one
-        texture that is nearest to all styles, and then little else.
+        That is the mean over pictures of content loss and ``aim``.
         """
         with torch.no_grad():
             content = self(photos)[CONTENT]
@@ -86,8 +108,7 @@ class Perception:
             style = pairs.diagonal()
             others = (pairs.sum(1) - style) / max(1, len(asked) - 1)
             kept = content_loss(found[CONTENT], content)
-            aim = (style + PALE).log() - OTHERS * (others + PALE).log()
-            (weight * aim + kept).mean().backward()  # type: ignore[no-untyped-call]
+            (aim.value(style, others) + kept).mean().backward()  # type: ignore[no-untyped-call]
         assert asked.grad is not None
         return style.detach(), kept.detach(), asked.grad
 

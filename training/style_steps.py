@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from minimoto.engines.style_net import StyleNetwork
 from training.style_data import Photos, Styles
-from training.style_losses import Judged, lattice, palette, plain, recolour, variation
+from training.style_losses import Aim, Judged, lattice, palette, plain, recolour, variation
 
-Judge = Callable[[Tensor, Tensor, dict[str, Tensor], float], Judged]
+Judge = Callable[[Tensor, Tensor, dict[str, Tensor], Aim], Judged]
 """See :meth:`training.style_losses.Perception.judge`."""
 LAYOUT = 8
 """Pixels a side of the squares whose mean colour a painting keeps."""
@@ -38,7 +38,7 @@ def painted(
     each_colours = (colours[0].repeat_interleave(each, 0), colours[1].repeat_interleave(each, 0))
     result = network(plain(given, each_colours), plain(looks, colours), each_colours[0]).float()
     wanted = {name: g.to(device).repeat_interleave(each, 0) for name, g in grams.items()}
-    style, kept, pull = judge(result.detach(), crops, wanted, options.style)
+    style, kept, pull = judge(result.detach(), crops, wanted, Aim(options.style, options.power, options.others))
     layout = (functional.avg_pool2d(result, LAYOUT) - functional.avg_pool2d(given, LAYOUT)).abs().mean()
     outside = (result - result.clamp(0, 1)).abs().mean()
     # Its gradient is ``pull``, whatever its value.
