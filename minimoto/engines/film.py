@@ -5,13 +5,13 @@ Memory does not grow with the number of photos: two canvases, one photo being de
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 
@@ -87,20 +87,18 @@ def make_film(
         StepFailed: no photo can be used, or the music or a card's picture cannot, or faces cannot be found
             where the settings insist on it (``retry`` false); ffmpeg failed (``retry`` true).
     """
-    partial = out.parent / ".partial"
-    files = Files(partial, out, music)
     settings, blind = _seeing(settings)
     try:
-        partial.mkdir()
-        if music is not None:
-            check_music(music)
-        film = _Film(photos, settings, replace(attached or Attached(), music=music), report)
-        slides = film.encode(files.silent, faststart=not files.finished(settings))
-        beside = finish(files, slides, settings, report)
+        # A name of its own: a film that was killed leaves its folder behind, and the next one must not stumble over it.
+        with TemporaryDirectory(prefix=".partial-", dir=out.parent, ignore_cleanup_errors=True) as partial:
+            files = Files(Path(partial), out, music)
+            if music is not None:
+                check_music(music)
+            film = _Film(photos, settings, replace(attached or Attached(), music=music), report)
+            slides = film.encode(files.silent, faststart=not files.finished(settings))
+            beside = finish(files, slides, settings, report)
     except OSError as error:
         raise StepFailed(f"the film could not be made: {error.strerror or error}", retry=True) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     report(1.0, f"{film.frames} frames")
     return FilmReport(film.frames, tuple(film.skipped), "".join(sorted(film.missing)), beside, blind)
 

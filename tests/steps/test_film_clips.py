@@ -31,7 +31,7 @@ def make(folder: Path, inputs: list[Path], music: Path | None = None, **params: 
     result = VIDEO.run(
         Context(tuple(inputs), attached, out, "trip", lambda progress: None), VIDEO.parse(SMALL | given | params)
     )
-    assert not (out / ".partial").exists()
+    assert not list(out.glob(".*"))
     return result.outputs[0], result
 
 

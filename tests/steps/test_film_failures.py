@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import film_probe as probe
@@ -195,3 +197,23 @@ def test_music_that_is_never_read_to_its_end_is_given_up(tmp_path: Path, monkeyp
     song.write_text("la la la")
     failed = failure(tmp_path, {"song.mp3": song}, music="song.mp3")
     assert str(failed) == "the music song.mp3 cannot be used: reading it took more than 0.2 s"
+
+
+@pytest.mark.fault
+def test_after_a_film_that_was_killed_the_next_is_made(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    photos = [odd.grain(tmp_path / f"{n}.jpg", (160, 90)) for n in range(2)]
+    # It is killed by its own report of the first progress: no other process has to guess the moment.
+    program = """
+import os, signal, sys
+from pathlib import Path
+from minimoto.engines.film import make_film
+from minimoto.steps import STEPS
+settings = STEPS["video"].parse({"size": "160x90", "fps": "10", "seconds": "2", "encoder": "x264"})
+make_film([Path(p) for p in sys.argv[2:]], Path(sys.argv[1]), settings.film, None,
+          lambda done, text: os.kill(os.getpid(), signal.SIGKILL))
+"""
+    killed = subprocess.run([sys.executable, "-c", program, out / "trip.mp4", *photos], check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert film(tmp_path).name == "trip.mp4"
