@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from minimoto.core.group import Group
 from minimoto.core.node import NodeState
@@ -63,7 +64,7 @@ class Node:
     token: str = ""
     grouped: bool = False
 
-    @property
+    @cached_property
     def up(self) -> bool:
         """Whether the machine runs or boots."""
         return self.state not in GONE and self.state not in HALTED
@@ -73,7 +74,7 @@ class Node:
         """Whether no service has reported from it yet."""
         return self.up and not self.reported
 
-    @property
+    @cached_property
     def counts(self) -> bool:
         """Whether it is, or soon will be, capacity: up, able, and neither drained nor fenced nor dead."""
         return self.up and not (self.draining or self.leaving or self.fenced or self.unable or self.strikes >= 2)
@@ -113,6 +114,7 @@ class JobView:
         budget: US dollars that it may cost; ``None``: no limit.
         spent: US dollars that it has cost, known where it has a budget.
         learnt: whether ``seconds_left`` is what the step was seen to take, not what is known beforehand.
+        owner: who submitted it: the queue is fair between owners.
     """
 
     id: str
@@ -126,6 +128,7 @@ class JobView:
     learnt: bool = False
     budget: float | None = None
     spent: float = 0.0
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ class View:
     grouped: bool = False
     group: Group | None = None
 
-    @property
+    @cached_property
     def counted(self) -> tuple[Node, ...]:
         """The nodes that are, or soon will be, capacity."""
         return tuple(node for node in self.nodes or () if node.counts)

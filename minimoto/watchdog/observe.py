@@ -166,7 +166,7 @@ def _job(job: Job) -> JobView:
     inputs_left = inputs * left / stage.tasks if stage.tasks else 0.0
     seconds = left * expected_seconds(job, job.stage)
     after = len(job.stages) - 1 - job.stage
-    return JobView(job.id, left, after, job.deadline, seconds, job.created, stage.step, inputs_left)
+    return JobView(job.id, left, after, job.deadline, seconds, job.created, stage.step, inputs_left, owner=job.owner)
 
 
 def expected_seconds(job: Job, number: int) -> float:

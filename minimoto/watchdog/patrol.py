@@ -19,7 +19,7 @@ from minimoto.core.fleet_view import View
 from minimoto.core.group import JOBS, published
 from minimoto.core.job import JobState
 from minimoto.core.policies import choose
-from minimoto.core.policies.target import held_by_budget, measure
+from minimoto.core.policies.demand import held_by_budget, measure
 from minimoto.errors import CloudError
 from minimoto.watchdog.act import MEMORY, Acted, act, save
 from minimoto.watchdog.dead_letters import clear_dead

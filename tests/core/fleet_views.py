@@ -65,8 +65,9 @@ def view(seed: int) -> View:
             random.randint(0, 3),
             NOW + random.uniform(-500, 5000),
             random.choice([0.0, _seconds(random)]),
+            owner=random.choice(["", "ana", "bo"]),
         )
-        for index in range(random.randint(0, 2))
+        for index in range(random.choice([0, 1, 2, 2, 5]))
     )
     return View(
         nodes=tuple(node(random, f"i-{index}") for index in range(random.randint(0, 8))),

@@ -1,19 +1,12 @@
 """The default rule: as many nodes as finish every job within the target time, or by its deadline, and no more.
 
-What is to be done is a list of parcels, one for each live job: seconds of work, and by when. A job shall be done
-``target_seconds`` after it was submitted, or by its own deadline if it has one that can still be met, less a task's
-time for each stage that follows, and less two looks of the watchdog: what happens is seen late, and acted on later.
-Where the jobs cannot be read, the queue's counts are one parcel: waiting and delayed tasks whole, tasks in flight
-half (they are half done on average), within the target time less what the oldest has waited. The counts say little
-else: SQS gives them approximately and up to a minute late, the jobs are exact.
-
-The nodes are enough if, for each parcel, they can do it and all that are due before it in time (earliest due first,
-which is optimal on like nodes; Horn 1974). A node that works offers its slots for the whole time, a booting one for
-what is left after its boot, a new one for the whole tasks that fit in after a boot; draining and dead ones offer
-nothing. A task takes what its step was seen to take an input on the types of machine that there are; before that was
-seen, what tasks took lately, or what is known of its step beforehand if that is more: a film behind a hundred quick
-tasks is not taken for one of them. Time is used to save money: a boot is paid for like work, so
-few nodes for long cost less than many for a moment.
+What is to be done is a list of parcels, one for each live job: seconds of work, and by when (``demand.py``). The nodes
+are enough if, for each parcel, they can do it and all that is served before it in time. With one owner that is what is
+due before it (earliest due first, which is optimal on like nodes; Horn 1974). Of several owners the queue holds back
+those who have much in flight: see :meth:`~minimoto.core.policies.demand.Demand.due`. A node that works offers its slots
+for the whole time, a booting one for what is left after its boot, a new one for the whole tasks that fit in after a
+boot; draining and dead ones offer nothing. Time is used to save money: a boot is paid for like work, so few nodes for
+long cost less than many for a moment.
 
 Scale-out is one step; scale-in takes only nodes that have been idle for the cooldown, and only those that would not be
 started for the same backlog: what is drained now is not launched again by the next look at the same view.
@@ -21,112 +14,22 @@ started for the same backlog: what is drained now is not launched again by the n
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import ceil, floor, inf
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, inf
 
 from minimoto.core.fleet import Wish
 from minimoto.core.fleet_limits import Limits
-from minimoto.core.fleet_view import JobView, Node, View
+from minimoto.core.fleet_view import Node, View
 from minimoto.core.markets import SPOT
 from minimoto.core.policies.dead import two_strikes
-from minimoto.core.spending import horizon as horizon_of
-
-IN_FLIGHT_DONE = 0.5
-"""Share of a task in flight that is done, on average."""
-
-GHOSTS_SECONDS = 120.0
-"""Messages that no live job knows of get a node that clears them, once they are older than counts are late."""
-
-LOOKS = 2.0
-"""Passes of the watchdog by which all shall be done earlier: one until it looks, one until what it does shows."""
+from minimoto.core.policies.demand import ROUNDING, Demand, Parcel, measure
 
 SPREAD = 0.5
 """Of a task's time, by which tasks may be longer than expected: what waits to the last moment waits no longer."""
 
 BOOT_SPREAD = 0.3
 """The same of a boot's."""
-
-ROUNDING = 1e-9
-"""Seconds of work that make no difference, against an extra node for the last bit of a float."""
-
-
-@dataclass(frozen=True)
-class Parcel:
-    """Work that is due together with, or after, the parcels before it.
-
-    Parameters:
-        tasks: how many.
-        each: seconds that one takes a slot.
-        horizon: seconds until they are due; long enough for a new node to boot and do one of them.
-        why: what sets the horizon, for a person.
-        firm: that is a deadline somebody named.
-        held: the job that its own budget gives no earlier horizon; empty: none.
-    """
-
-    tasks: int
-    each: float
-    horizon: float
-    why: str
-    firm: bool = False
-    held: str = ""
-
-
-@dataclass(frozen=True)
-class Demand:
-    """What is to be done, and by when.
-
-    Parameters:
-        parcels: the earliest due first.
-        done: seconds of the parcels' work that tasks in flight have behind them.
-        boot: seconds of a boot.
-        slots: workers on a node.
-    """
-
-    parcels: tuple[Parcel, ...]
-    done: float
-    boot: float
-    slots: int
-
-    @property
-    def tasks(self) -> int:
-        """All of them."""
-        return sum(parcel.tasks for parcel in self.parcels)
-
-    @property
-    def work(self) -> float:
-        """Seconds of one slot."""
-        return max(0.0, sum(parcel.tasks * parcel.each for parcel in self.parcels) - self.done)
-
-    @property
-    def each(self) -> float:
-        """Seconds of a task, on average."""
-        return sum(parcel.tasks * parcel.each for parcel in self.parcels) / self.tasks if self.tasks else 0.0
-
-    @property
-    def most(self) -> int:
-        """Nodes beyond which some would find no task."""
-        return ceil(self.tasks / self.slots)
-
-    def due(self) -> Iterator[tuple[Parcel, float]]:
-        """Each parcel, with the work that is due with it and before it."""
-        work = -self.done
-        for parcel in self.parcels:
-            work += parcel.tasks * parcel.each
-            yield parcel, work
-
-    def offers(self, nodes: Sequence[Node], now: float) -> Counter[float]:
-        """Slots of nodes by the seconds until they can work: 0, or what is left of a boot."""
-        found: Counter[float] = Counter()
-        for node in nodes:
-            left = max(0.0, self.boot - (now - node.launched)) if node.booting else 0.0
-            found[left] += node.slots or self.slots
-        return found
-
-    def offered_by_new(self, parcel: Parcel) -> float:
-        """The same, of a node that is launched now: a task that would not be done in time is not begun by it."""
-        return self.slots * parcel.each * max(1, floor((parcel.horizon - self.boot) / parcel.each + ROUNDING))
 
 
 @dataclass(frozen=True)
@@ -175,86 +78,6 @@ class Target:
             idle_for = now - (spare[0].idle_since or now)
             return Wish("cooldown", f"{too_many}, the longest idle for {idle_for:.0f} of {cooldown:.0f} s")
         return Wish("drain", f"idle, and {too_many}", drain=tuple(node.id for node in rested))
-
-
-def measure(view: View, limits: Limits, now: float) -> Demand | None:
-    """The demand, or ``None`` while neither the jobs nor the queue's counts are known."""
-    boot = view.boot_seconds or limits.boot_seconds
-    seen = view.seconds_per_task or limits.task_seconds
-    if view.jobs is None and (view.visible is None or view.in_flight is None):
-        return None
-    parcels = _of_queue(view, limits, seen) if view.jobs is None else _of_jobs(view, limits, seen, boot, now)
-    # Before it has booted and done one task, a new node can help none of them.
-    margin = LOOKS * limits.pass_seconds
-    able = [
-        replace(parcel, horizon=max(parcel.horizon - (0.0 if parcel.held else margin), boot + parcel.each))
-        for parcel in parcels
-        if parcel.tasks
-    ]
-    able.sort(key=lambda parcel: parcel.horizon)
-    tasks = sum(parcel.tasks for parcel in able)
-    busy = min(view.in_flight or 0 if view.jobs is None else _at_work(view), tasks)
-    each = sum(parcel.tasks * parcel.each for parcel in able) / tasks if tasks else 0.0
-    return Demand(tuple(able), IN_FLIGHT_DONE * busy * each, boot, max(1, view.slots_per_node))
-
-
-def _of_queue(view: View, limits: Limits, each: float) -> list[Parcel]:
-    horizon, why = limits.target_seconds, f"within {limits.target_seconds:.0f} s"
-    if view.oldest and view.visible:
-        horizon -= view.oldest
-        why += f" ({view.oldest:.0f} s waited)"
-    return [Parcel((view.visible or 0) + (view.delayed or 0) + (view.in_flight or 0), each, horizon, why)]
-
-
-def _of_jobs(view: View, limits: Limits, seen: float, boot: float, now: float) -> list[Parcel]:
-    parcels = [_of_job(view, job, limits, seen, boot, now) for job in view.jobs or ()]
-    ghosts = view.visible and view.in_flight is not None and (view.oldest or 0.0) >= GHOSTS_SECONDS
-    if ghosts and not any(parcel.tasks for parcel in parcels):
-        parcels.append(Parcel(1, seen, limits.target_seconds, "messages wait that no live job knows of"))
-    return parcels
-
-
-def _of_job(view: View, job: JobView, limits: Limits, seen: float, boot: float, now: float) -> Parcel:
-    each = _each(job, seen)
-    waited = now - job.created if job.created is not None else view.oldest or 0.0
-    horizon, why = limits.target_seconds - waited, f"{job.id} within {limits.target_seconds:.0f} s of its start"
-    firm = job.deadline is not None and job.deadline > now
-    if job.deadline is not None and firm:
-        horizon, why = job.deadline - now, f"before the deadline of {job.id} in {job.deadline - now:.0f} s"
-    affordable = _affordable_horizon(view, job, each, boot)
-    held = affordable is not None and affordable > horizon
-    if affordable is not None and held:
-        horizon, firm = affordable, False
-        why = f"{job.id} within {affordable:.0f} s, as its budget of ${job.budget:.2f} pays for no more nodes,"
-    return Parcel(job.tasks_left, each, horizon - job.stages_after * each, why, firm, job.id if held else "")
-
-
-def held_by_budget(view: View, limits: Limits, now: float) -> dict[str, str]:
-    """The jobs that get fewer nodes than they would have in time, because of their budget: words for their owners."""
-    boot, seen = view.boot_seconds or limits.boot_seconds, view.seconds_per_task or limits.task_seconds
-    held = {_of_job(view, job, limits, seen, boot, now).held: job for job in view.jobs or ()}
-    return {id: f"its budget of ${job.budget:.2f} pays for no more machines" for id, job in held.items() if id}
-
-
-def _affordable_horizon(view: View, job: JobView, each: float, boot: float) -> float | None:
-    """The least seconds within which a job's budget pays for its work and for boots; ``None`` where it has none."""
-    if job.budget is None or not view.price_per_hour or not job.tasks_left:
-        return None
-    left = max(0.0, job.budget - job.spent)
-    tasks = job.tasks_left + job.stages_after
-    return horizon_of(left, view.price_per_hour, tasks, each, max(1, view.slots_per_node), boot)
-
-
-def _each(job: JobView, seen: float) -> float:
-    """Seconds of a task: as its step was seen to take; else as tasks took lately, or as is known beforehand if more."""
-    if not job.tasks_left:
-        return seen
-    own = job.seconds_left / job.tasks_left
-    return own if job.learnt and own > 0 else max(seen, own)
-
-
-def _at_work(view: View) -> int:
-    return sum(node.busy for node in view.counted)
 
 
 def needed(demand: Demand, nodes: Sequence[Node], now: float) -> tuple[int, Parcel | None]:

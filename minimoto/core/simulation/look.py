@@ -100,5 +100,6 @@ def job_view(running: Running) -> JobView:
             deadline=running.job.deadline,
             seconds_left=running.left * running.running.expected,
             created=running.job.at,
+            owner=running.job.owner,
         )
     return running.seen
