@@ -61,7 +61,7 @@ def erlang_c(servers: int, load: float) -> float:
 def test_waiting_times_are_those_of_queueing_theory(servers: int, use: float) -> None:
     """M/M/c: exponential times between arrivals and of service, mean 1 s; the mean wait within 2 %."""
     chance, at, jobs = Random(5), 10.0, []
-    for _ in range(200_000):
+    for _ in range(100_000):
         at += chance.expovariate(servers * use)
         jobs.append(Job(at, (chance.expovariate(1.0),)))
     told = simulate(Workload("mmc", tuple(jobs), at, AT_ONCE), Kept(servers), 60.0)

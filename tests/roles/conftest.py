@@ -130,9 +130,9 @@ def grouped(make_deployment: Any, tmp_path: Path) -> Iterator[Roles]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def made_grouped_neighbours(make_deployment: Any) -> Neighbours:
-    """Two deployments with a group each, for all tests that change neither."""
+    """Two deployments with a group each, for a module's tests that change neither."""
     return Neighbours(make_roles(make_deployment(policy="asg")), make_roles(make_deployment(policy="asg")))
 
 
@@ -143,9 +143,9 @@ def grouped_neighbours(made_grouped_neighbours: Neighbours) -> Iterator[Neighbou
         yield made_grouped_neighbours
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def made_neighbours(make_deployment: Any) -> Neighbours:
-    """Two deployments for all tests that change neither."""
+    """Two deployments for a module's tests that change neither."""
     return Neighbours(make_roles(make_deployment()), make_roles(make_deployment()))
 
 

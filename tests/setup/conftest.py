@@ -12,6 +12,21 @@ if TYPE_CHECKING:
     from minimoto.local.server import EmbeddedServer
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _afresh(embedded: EmbeddedServer) -> None:
+    """An account with nothing in it: moto looks through all that there is, and setup is slowed down by what was left.
+
+    What a module's fixtures make is made after this, and stays for the module.
+    """
+    embedded.reset()
+
+
+@pytest.fixture
+def afresh(embedded: EmbeddedServer) -> None:
+    """The same for each test, where a module's tests share nothing."""
+    embedded.reset()
+
+
 @pytest.fixture(scope="session")
 def account(embedded: EmbeddedServer) -> Account:
     """One account for all tests of this process: each uses deployments of its own names."""

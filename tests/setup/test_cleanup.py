@@ -15,6 +15,8 @@ from minimoto.aws.resources.cleanup import Removal, remove, survey
 from minimoto.aws.resources.context import Context
 from minimoto.aws.resources.setup import Setup
 
+pytestmark = pytest.mark.usefixtures("afresh")
+
 Names = Callable[[], str]
 
 

@@ -23,6 +23,8 @@ from minimoto.config import Config
 from minimoto.local.laptop import laptop_config
 from minimoto.wiring import Cloud
 
+pytestmark = pytest.mark.usefixtures("afresh")
+
 ROOT = Path(__file__).parents[2]
 OUTPUTS = [
     "S3_BUCKET_INPUT",

@@ -22,6 +22,8 @@ from minimoto.aws.resources.scaling_group import OfGroup
 from minimoto.aws.resources.setup import Outcome, Setup
 from minimoto.errors import CloudError, SetupFailed
 
+pytestmark = pytest.mark.usefixtures("afresh")
+
 OF_GROUP = [resource for resource in RESOURCES if isinstance(resource, OfGroup)]
 
 
