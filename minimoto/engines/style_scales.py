@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from minimoto.engines.compiled import cpu_flags
+from minimoto.engines.heap import trim
 from minimoto.engines.runtime_device import threads
 from minimoto.engines.style_descent import adam, lbfgs
 from minimoto.engines.style_objective import Features, Objective
@@ -50,7 +51,10 @@ def features_on(vgg: Vgg, layers: Collection[str], pooling: Pooling, device: Dev
     if device.kind == "cpu" and not tiles and fits(vgg):
         compiled = kernels(threads())
         if compiled is not None:
-            return WinogradFeatures(vgg, layers, pooling, compiled)
+            found = WinogradFeatures(vgg, layers, pooling, compiled)
+            # Reading and transforming the weights left some 90 MB.
+            trim()
+            return found
     # Half of what fp16 can hold is not enough for the gradients of these losses; bfloat16 has float32's range.
     half = torch.bfloat16 if device.precision != "fp32" and device.kind != "mps" else torch.float32
     return TorchFeatures(vgg, layers, pooling, device.kind, half)
@@ -158,6 +162,7 @@ class _Work:
             x = (torch.randn(content.shape, generator=chance) * _NOISE).to(content)
         else:
             x = self._pixels(_sized(start, size))
+        del content, aims
 
         def evaluate(pixels: Tensor) -> tuple[float, Tensor]:
             losses, gradient = objective(pixels)
