@@ -36,7 +36,7 @@ def lbfgs(evaluate: Evaluate, start: Tensor, iterations: int, corrections: int) 
     No line search is done, as in neural-style. Of all points, the one with the lowest loss is returned.
 
     Parameters:
-        evaluate: the loss and its gradient at a point, which is written over later.
+        evaluate: the loss at a point and its gradient there, a tensor of its own: it is written over later.
         start: any shape; not changed.
         iterations: evaluations.
         corrections: updates that are remembered.

@@ -6,6 +6,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 
 #ifdef __AVX512F__
@@ -26,8 +30,15 @@ typedef int8_t bytes __attribute__((vector_size(LANES), aligned(1)));
 INLINE vec load(const float *p) { return *(const vec *)p; }
 INLINE void store(float *p, vec v) { *(vec *)p = v; }
 INLINE vec all(float x) { return x - (vec){0}; }
+/* Compilers do this one by one where they are not told how. */
 INLINE vec widen(const int8_t *p) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)p)));
+#elif defined(__AVX2__)
+    return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)p)));
+#else
     return __builtin_convertvector(__builtin_convertvector(*(const bytes *)p, ints), vec);
+#endif
 }
 INLINE float total(vec v) {
     float sum = 0;
@@ -95,6 +106,20 @@ void history_dots(const float *v, const float *w, long length, const int8_t *row
     }
 }
 
+INLINE void add_rows(const int together, const float *weights, const int8_t *rows, const float *scales, long blocks,
+                     long from, long many, float *sums) {
+    for (long k = 0; k < many; k++) {
+        vec weight[4];
+        for (int r = 0; r < together; r++) weight[r] = all(weights[r] * scales[r * blocks + from + k]);
+        for (int i = 0; i < BLOCK; i += LANES) {
+            float *sum = sums + k * BLOCK + i;
+            vec found = load(sum);
+            for (int r = 0; r < together; r++) found += weight[r] * widen(rows + (r * blocks + from + k) * BLOCK + i);
+            store(sum, found);
+        }
+    }
+}
+
 /* `out` = `own` times v plus the sum of `count` rows, each times its weight */
 void history_combine(const float *v, float own, const float *weights, long length, const int8_t *rows,
                      const float *scales, long blocks, long count, long first, long last, float *out) {
@@ -102,15 +127,11 @@ void history_combine(const float *v, float own, const float *weights, long lengt
     for (long b = first; b < last; b += TURN) {
         long many = least(TURN, last - b), start = b * BLOCK, floats = least(many * BLOCK, length - start);
         memset(sums, 0, sizeof sums);
-        for (long r = 0; r < count; r++)
-            for (long k = 0; weights[r] && k < many; k++) {
-                vec weight = all(weights[r] * scales[r * blocks + b + k]);
-                const int8_t *row = rows + (r * blocks + b + k) * BLOCK;
-                for (int i = 0; i < BLOCK; i += LANES) {
-                    float *sum = sums + k * BLOCK + i;
-                    store(sum, load(sum) + weight * widen(row + i));
-                }
-            }
+        long r = 0, apart = blocks * BLOCK;
+        for (; r + 4 <= count; r += 4)
+            add_rows(4, weights + r, rows + r * apart, scales + r * blocks, blocks, b, many, sums);
+        for (; r < count; r++)
+            add_rows(1, weights + r, rows + r * apart, scales + r * blocks, blocks, b, many, sums);
         for (long i = 0; i < floats; i++) out[start + i] = own * v[start + i] + sums[i];
     }
 }
