@@ -69,8 +69,8 @@ def add_tv_gradient(gradient: Tensor, pixels: Tensor, weight: float) -> None:
 
 def squared_distance(features: Tensor, target: Tensor) -> Tensor:
     """The sum of the squares of the features' difference, of which a few rows are held at once."""
-    pairs = zip(features.split(_ROWS), target.split(_ROWS), strict=True)
-    return torch.stack([_squares(part - aim) for part, aim in pairs]).sum()
+    parts = [slice(top, top + _ROWS) for top in range(0, len(features), _ROWS)]
+    return torch.stack([_squares(features[part] - target[part]) for part in parts]).sum()
 
 
 def _squares(values: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from minimoto.engines.compiled import cpu_flags
-from minimoto.engines.heap import trim
 from minimoto.engines.runtime_device import threads
 from minimoto.engines.style_descent import adam, lbfgs
 from minimoto.engines.style_objective import Features, Objective
@@ -51,10 +50,7 @@ def features_on(vgg: Vgg, layers: Collection[str], pooling: Pooling, device: Dev
     if device.kind == "cpu" and not tiles and fits(vgg):
         compiled = kernels(threads())
         if compiled is not None:
-            found = WinogradFeatures(vgg, layers, pooling, compiled)
-            # Reading and transforming the weights left some 90 MB.
-            trim()
-            return found
+            return WinogradFeatures(vgg, layers, pooling, compiled)
     # Half of what fp16 can hold is not enough for the gradients of these losses; bfloat16 has float32's range.
     half = torch.bfloat16 if device.precision != "fp32" and device.kind != "mps" else torch.float32
     return TorchFeatures(vgg, layers, pooling, device.kind, half)
