@@ -147,8 +147,10 @@ def memory(arguments: argparse.Namespace) -> bool:
 def child(arguments: argparse.Namespace, options: OptimiseOptions) -> None:
     """One way alone: prints its peak of resident memory and its last loss."""
     vgg, _ = network(arguments.weights)
-    make = peer if arguments.child == "peer" else ours
-    seen = make(vgg, arguments.sizes[0], options)(arguments.iterations)
+    run = (peer if arguments.child == "peer" else ours)(vgg, arguments.sizes[0], options)
+    # Each way has its own copy of the weights.
+    del vgg
+    seen = run(arguments.iterations)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"bytes": peak, "loss": min(seen)}))
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from minimoto.engines.style_history import rows_on
+
 Evaluate = Callable[[Tensor], tuple[float, Tensor]]
-_COLUMNS = 16_384
+_LEAST_GROWTH = 1e-10
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
 
@@ -34,7 +36,7 @@ def lbfgs(evaluate: Evaluate, start: Tensor, iterations: int, corrections: int) 
     No line search is done, as in neural-style. Of all points, the one with the lowest loss is returned.
 
     Parameters:
-        evaluate: the loss and its gradient at a point.
+        evaluate: the loss at a point and its gradient there, a tensor of its own: it is written over later.
         start: any shape; not changed.
         iterations: evaluations.
         corrections: updates that are remembered.
@@ -42,7 +44,7 @@ def lbfgs(evaluate: Evaluate, start: Tensor, iterations: int, corrections: int) 
     x = start.clone()
     loss, gradient = evaluate(x)
     best, lowest = x.clone(), loss
-    history = History(x.numel(), corrections, x.device)
+    history = History(corrections, x.numel(), x.device)
     for _ in range(iterations - 1):
         flat = gradient.reshape(-1)
         length = float(flat.abs().sum())
@@ -51,7 +53,7 @@ def lbfgs(evaluate: Evaluate, start: Tensor, iterations: int, corrections: int) 
         direction = flat * -min(1.0, 1.0 / length) if history.empty else history.direction(flat)
         x += direction.view_as(x)
         loss, next_gradient = evaluate(x)
-        history.add(direction, next_gradient.reshape(-1) - flat)
+        history.add(direction, torch.sub(next_gradient.reshape(-1), flat, out=flat))
         gradient = next_gradient
         if loss < lowest:
             best.copy_(x)
@@ -60,15 +62,18 @@ def lbfgs(evaluate: Evaluate, start: Tensor, iterations: int, corrections: int) 
 
 
 class History:
-    """The last steps and the gradient's changes over them, in bfloat16: half the memory, and enough for a direction.
+    """The last steps and the gradient's changes over them, in 8 bits (:mod:`minimoto.engines.style_history`).
 
     Only inner products enter the two loops (Chen et al. 2014, "Large-scale L-BFGS using MapReduce", algorithm 3), so
-    all that is long is read twice an iteration, and the update is exact for the rounded vectors.
+    all that is long is read three times an iteration, and the update is exact for the rounded vectors.
     """
 
-    def __init__(self, length: int, corrections: int, device: torch.device) -> None:
-        self._vectors = torch.empty(2, corrections, length, dtype=torch.bfloat16, device=device)
-        self._products = torch.zeros(2 * corrections, 2 * corrections, dtype=torch.float64)
+    def __init__(self, corrections: int, length: int, device: torch.device) -> None:
+        # One more than counts, for a pair that is found not to.
+        count = 2 * (corrections + 1)
+        # Of the vectors: each step, and behind it the change over it.
+        self._rows = rows_on(device, count, length)
+        self._products = torch.zeros(count, count, dtype=torch.float64)
         self._corrections = corrections
         self._order: list[int] = []
 
@@ -78,62 +83,48 @@ class History:
         return not self._order
 
     def add(self, step: Tensor, change: Tensor) -> None:
-        """Remember a step; one over which the gradient did not grow along it is left out."""
-        if not float(torch.dot(step, change)) > 1e-10:
+        """Remember a step, one over which the gradient did not grow along it left out; both may be written over."""
+        if not float(torch.dot(step, change)) > _LEAST_GROWTH:
             return
-        slot = self._order.pop(0) if len(self._order) == self._corrections else len(self._order)
-        self._vectors[0, slot], self._vectors[1, slot] = step, change
-        self._order.append(slot)
-        used = len(self._order)
-        rounded = torch.stack([self._vectors[0, slot], self._vectors[1, slot]]).float()
-        found = self._dots(rounded, used).view(2, used, 2)
-        for kind, row in enumerate((slot, self._corrections + slot)):
-            for other in range(2):
-                columns = slice(other * self._corrections, other * self._corrections + used)
-                self._products[row, columns] = found[other, :, kind]
-                self._products[columns, row] = found[other, :, kind]
+        slot = next(slot for slot in range(self._corrections + 1) if slot not in self._order)
+        first = 2 * slot
+        self._rows.put(first, step)
+        self._rows.put(first + 1, change)
+        # Rounding may have turned what grew hardly at all.
+        if not float(self._rows.dots([change], first, first + 1)) > _LEAST_GROWTH:
+            return
+        self._order = [*self._order, slot][-self._corrections :]
+        used = self._used()
+        found = self._rows.dots([step, change], 0, used)
+        self._products[:used, first : first + 2] = found
+        self._products[first : first + 2, :used] = found.T
 
     def direction(self, gradient: Tensor) -> Tensor:
         """The way to go: minus the inverse Hessian's estimate times ``gradient``."""
-        used, m = len(self._order), self._corrections
-        along = torch.zeros(2 * m, dtype=torch.float64)
-        dots = self._dots(gradient[None], used).view(2, used)
-        along[:used], along[m : m + used] = dots[0], dots[1]
-        weights, scale = self._two_loops(along)
-        kept = torch.cat([weights[:used], weights[m : m + used]]).to(gradient)
-        out = gradient * -scale
-        for columns, part in self._parts(used):
-            out[columns] += kept @ part
-        return out
+        weights, scale = self._two_loops(self._rows.dots([gradient], 0, self._used())[:, 0])
+        return self._rows.combined(weights, gradient, -scale)
+
+    def _used(self) -> int:
+        """Vectors up to the last one that counts; one slot among them may be free."""
+        return 2 * (max(self._order) + 1)
 
     def _two_loops(self, along: Tensor) -> tuple[Tensor, float]:
         """The direction as weights of the steps and changes, and minus its weight of the gradient."""
-        m, products = self._corrections, self._products
-        weights = torch.zeros(2 * m, dtype=torch.float64)
+        used = len(along)
+        products = self._products[:used, :used]
+        weights = torch.zeros(used, dtype=torch.float64)
         own = -1.0
         alphas = {}
         for slot in reversed(self._order):
-            alphas[slot] = (weights @ products[:, slot] + own * along[slot]) / products[slot, m + slot]
-            weights[m + slot] -= alphas[slot]
-        last = self._order[-1]
-        scale = float(products[last, m + last] / products[m + last, m + last])
+            step, change = 2 * slot, 2 * slot + 1
+            alphas[slot] = (weights @ products[:, step] + own * along[step]) / products[step, change]
+            weights[change] -= alphas[slot]
+        step = 2 * self._order[-1]
+        scale = float(products[step, step + 1] / products[step + 1, step + 1])
         weights *= scale
         own *= scale
         for slot in self._order:
-            beta = (weights @ products[:, m + slot] + own * along[m + slot]) / products[slot, m + slot]
-            weights[slot] += alphas[slot] - beta
+            step, change = 2 * slot, 2 * slot + 1
+            beta = (weights @ products[:, change] + own * along[change]) / products[step, change]
+            weights[step] += alphas[slot] - beta
         return weights, -own
-
-    def _dots(self, vectors: Tensor, used: int) -> Tensor:
-        """Inner products of the steps and changes, (2 * used), with the rows of ``vectors``."""
-        total = torch.zeros(2 * used, len(vectors), dtype=torch.float64)
-        for columns, part in self._parts(used):
-            total += (part @ vectors[:, columns].T).cpu().double()
-        return total
-
-    def _parts(self, used: int) -> Iterator[tuple[slice, Tensor]]:
-        """The remembered vectors, steps first, in float32, some columns at a time."""
-        length = self._vectors.shape[2]
-        for start in range(0, length, _COLUMNS):
-            columns = slice(start, min(start + _COLUMNS, length))
-            yield columns, self._vectors[:, :used, columns].reshape(2 * used, -1).float()

@@ -7,15 +7,18 @@ both losses are means of squares. Features are (h, w, channels), float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 _TINY = 1e-8
+_ROWS = 64
+"""Rows whose differences are held at once."""
 
 Product = Callable[[Tensor, Tensor, Tensor], None]
+Places = tuple[slice, slice]
 
 
 def gram(features: Tensor) -> Tensor:
@@ -54,17 +57,34 @@ def tv_loss(pixels: Tensor) -> Tensor:
     Parameters:
         pixels: (H, W, 3), in steps of 1/255.
     """
-    down, right = pixels[1:] - pixels[:-1], pixels[:, 1:] - pixels[:, :-1]
-    return (down.square().sum() + right.square().sum()) / 2
+    return torch.stack([_squares(part) for part, _, _ in _differences(pixels)]).sum() / 2
 
 
 def add_tv_gradient(gradient: Tensor, pixels: Tensor, weight: float) -> None:
     """Adds the gradient of ``weight`` times :func:`tv_loss` to ``gradient``."""
-    down, right = pixels[1:] - pixels[:-1], pixels[:, 1:] - pixels[:, :-1]
-    gradient[1:].add_(down, alpha=weight)
-    gradient[:-1].sub_(down, alpha=weight)
-    gradient[:, 1:].add_(right, alpha=weight)
-    gradient[:, :-1].sub_(right, alpha=weight)
+    for part, here, there in _differences(pixels):
+        gradient[there].add_(part, alpha=weight)
+        gradient[here].sub_(part, alpha=weight)
+
+
+def squared_distance(features: Tensor, target: Tensor) -> Tensor:
+    """The sum of the squares of the features' difference, of which a few rows are held at once."""
+    parts = [slice(top, top + _ROWS) for top in range(0, len(features), _ROWS)]
+    return torch.stack([_squares(features[part] - target[part]) for part in parts]).sum()
+
+
+def _squares(values: Tensor) -> Tensor:
+    return torch.dot(values.reshape(-1), values.reshape(-1))
+
+
+def _differences(pixels: Tensor) -> Iterator[tuple[Tensor, Places, Places]]:
+    """All differences of neighbours, some rows at a time, with the places of what is taken off and of what it is of."""
+    for top in range(0, len(pixels), _ROWS):
+        rows, below = slice(top, top + _ROWS), slice(top + 1, top + 1 + _ROWS)
+        above = slice(top, min(top + _ROWS, len(pixels) - 1))
+        left, right = (rows, slice(None, -1)), (rows, slice(1, None))
+        for here, there in (((above, slice(None)), (below, slice(None))), (left, right)):
+            yield pixels[there] - pixels[here], here, there
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from minimoto.engines.style_losses import (
     content_pull,
     joined,
     normalising,
+    squared_distance,
     style_loss,
     style_pull,
     tv_loss,
@@ -109,7 +110,7 @@ class Objective:
         options: OptimiseOptions,
         strip_pixels: int = STRIP_PIXELS,
     ) -> None:
-        self._features, self._vgg, self._options = features, vgg, options
+        self._features, self._vgg, self._options = features, vgg.outline(), options
         self._pixels = strip_pixels
         self._strides = _strides(vgg)
         self._content = self._content_of(photo) if options.content_layers and options.content_weight else {}
@@ -130,11 +131,14 @@ class Objective:
         style, pulls = self._style_pulls(grams, counts)
         content = self._content_error(pixels, parts, found, counts)
         pulled = self._joined(pixels, parts, found, pulls, counts)
-        gradient = torch.zeros_like(pixels)
+        whole = torch.zeros_like(pixels) if len(parts) > 1 else None
         for index, strip in enumerate(parts):
             at = found if found is not None else self._features.forward(pixels[strip.read_top : strip.read_bottom])
             gradients = {name: self._pulled(name, pull, at[name], strip, index) for name, pull in pulled.items()}
-            gradient[strip.read_top : strip.read_bottom] += self._features.backward(gradients)
+            gradient = self._features.backward(gradients)
+            if whole is not None:
+                whole[strip.read_top : strip.read_bottom] += gradient
+        gradient = gradient if whole is None else whole
         weight = self._options.tv_weight
         tv = float(tv_loss(pixels)) * weight if weight else 0.0
         if weight:
@@ -190,7 +194,7 @@ class Objective:
             at = found or self._features.forward(pixels[strip.read_top : strip.read_bottom], gradient=False)
             for name, targets in self._content.items():
                 rows = at[name][self._rows(name, strip, at[name])]
-                error += float((rows - targets[index]).square().sum()) / counts[name]
+                error += float(squared_distance(rows, targets[index])) / counts[name]
         return error * self._options.content_weight
 
     def _joined(

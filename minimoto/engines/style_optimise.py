@@ -83,4 +83,5 @@ def _network(weights: Path, model: Model, layers: tuple[str, ...], pooling: Pool
     from minimoto.engines.vgg import load_vgg
 
     vgg = load_vgg(weights, model).until(layers)
-    return vgg, features_on(vgg, layers, pooling, device)
+    features = features_on(vgg, layers, pooling, device)
+    return vgg.outline(), features

@@ -158,6 +158,7 @@ class _Work:
             x = (torch.randn(content.shape, generator=chance) * _NOISE).to(content)
         else:
             x = self._pixels(_sized(start, size))
+        del content, aims
 
         def evaluate(pixels: Tensor) -> tuple[float, Tensor]:
             losses, gradient = objective(pixels)

@@ -9,7 +9,7 @@ neural-style's losses are made for (its network, trained in Caffe, sees BGR 0..2
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,10 @@ class Vgg:
         """The network up to the last of ``names``."""
         last = max(index for index, layer in enumerate(self.layers) if layer.name in names)
         return Vgg(self.layers[: last + 1])
+
+    def outline(self) -> Vgg:
+        """The same layers without the numbers of their weights, which take 50 MB: these are on torch's ``meta``."""
+        return Vgg(tuple(replace(layer, weight=layer.weight.to("meta")) for layer in self.layers))
 
     @property
     def stride(self) -> int:

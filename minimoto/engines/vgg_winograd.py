@@ -38,11 +38,13 @@ class WinogradFeatures:
         self._kernels = kernels
         self._wanted = frozenset(layers)
         self._maximum = pooling == "max"
-        self._layers = vgg.until(list(layers)).layers
-        first = self._layers[0].weight
+        # Nothing holds on to the weights as they are.
+        given = vgg.until(list(layers))
+        self._layers = given.outline().layers
+        first = given.layers[0].weight
         self._first = first.permute(2, 3, 1, 0).contiguous()
         self._first_back = first.flip(2, 3).permute(2, 3, 1, 0).contiguous()
-        rest = self._layers[1:]
+        rest = given.layers[1:]
         self._weights = [transformed(layer.weight) for layer in rest]
         self._weights_back = [
             transformed(layer.weight.flip(2, 3).transpose(0, 1)) if layer.weight[..., 0, 0].numel() < _SHARED else None
