@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from minimoto.core.tiles import Box
 from minimoto.engines import style_colour as colour
 from minimoto.engines import style_network as network
+from minimoto.engines import style_tiles as tiles
 
 Pixels = NDArray[np.uint8]
 """``(H, W, 3)``, RGB."""
@@ -53,14 +54,14 @@ class Painting:
     """How photos are painted.
 
     Parameters:
-        whole, tile: see :func:`minimoto.engines.style_network.run`.
-        seed: see :class:`minimoto.engines.style_network.Canvas`.
+        whole, tile: see :func:`minimoto.engines.style_tiles.run`.
+        seed: see :class:`minimoto.engines.style_tiles.Canvas`.
     """
 
     networks: network.Networks
     asked: Asked
     whole: int | None = None
-    tile: int = network.TILE
+    tile: int = tiles.TILE
     seed: int = 0
 
     def styled(self, photo: Pixels, own: colour.Statistics, progress: Told) -> Pixels:
@@ -86,14 +87,14 @@ class Painting:
         result = np.empty_like(photo)
         mapped, without = colour.colour_map(own, self.asked.colours), colour.plain_map(self.asked.colours)
 
-        def write(box: Box, part: NDArray[np.float32]) -> None:
+        def write(box: Box, part: Pixels) -> None:
             rows, from_top = _overlap(box.top, box.bottom, photo.shape[0])
             columns, from_left = _overlap(box.left, box.right, photo.shape[1])
             into = result[rows, columns]
             if into.size:
-                into[:] = _bytes(part[:, from_top:, from_left:][:, : into.shape[0], : into.shape[1]])
+                into[:] = part[from_top:, from_left:][: into.shape[0], : into.shape[1]]
 
-        canvas = network.Canvas(
+        canvas = tiles.Canvas(
             width=width,
             height=height,
             read=lambda box: _plain(_mirrored(photo, box), mapped, without),
@@ -102,7 +103,7 @@ class Painting:
             progress=progress,
             seed=self.seed,
         )
-        network.run(self.networks, canvas, self.asked.vector, whole=self.whole, tile=self.tile)
+        tiles.run(self.networks, canvas, self.asked.vector, whole=self.whole, tile=self.tile)
         return result
 
 
@@ -154,10 +155,3 @@ def _plain(part: Pixels, mapped: colour.ColourMap, without: colour.ColourMap) ->
     # What no picture could show is cut off before.
     planes = without.matrix @ np.clip(planes, 0, 1, out=planes)
     return np.add(planes, without.offset[:, None], out=planes).reshape(1, 3, height, width)
-
-
-def _bytes(part: NDArray[np.float32]) -> Pixels:
-    """``(3, h, w)``, 0..1 or beyond, to ``(h, w, 3)``, rounded."""
-    interleaved = cv2.merge(list(part))
-    # Saturates, and rounds to nearest.
-    return np.asarray(cv2.convertScaleAbs(np.maximum(interleaved, 0, out=interleaved), alpha=255.0), np.uint8)

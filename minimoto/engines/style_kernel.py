@@ -1,0 +1,186 @@
+"""The compiled kernels of ``style_kernel.c``, called from several threads.
+
+Weights are laid out by :mod:`minimoto.engines.style_kernel_layout`. Pictures and features are ``(H, W, C)``, float32,
+contiguous; channels are a multiple of 32.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minimoto.engines.compiled import cpu_flags, library
+from minimoto.engines.runtime_device import Device, threads
+from minimoto.engines.style_kernel_layout import PAINT, POINTS, Array, aligned
+
+log = logging.getLogger("minimoto.style")
+
+Convolution = Literal["plain", "enlarged", "added", "painted"]
+
+SOURCE = Path(__file__).with_suffix(".c")
+NOISE = 4
+EDGES = {"zero": 0, "mirror": 1, "repeat": 2}
+
+_POINTERS = ("input", "before", "weights", "after", "noise", "out", "sums")
+_NUMBERS = ("in_height", "in_width", "in_channels", "out_channels", "top", "rows", "edges", "relu", "block", "next")
+_OUTPUTS = 6
+"""Pixels a side that a tile of F(6x6, 3x3) gives."""
+_PIXELS = 96
+"""Of a block of those kernels that have no tiles."""
+
+
+class _Task(ctypes.Structure):
+    _fields_ = (*((name, ctypes.c_void_p) for name in _POINTERS), *((name, ctypes.c_int32) for name in _NUMBERS))
+
+
+class Kernels:
+    """The kernels, and the threads that share their work.
+
+    Parameters:
+        library: the compiled ``style_kernel.c``.
+        threads: how many work together.
+    """
+
+    def __init__(self, library: ctypes.CDLL, threads: int) -> None:
+        self._library = library
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads - 1, "style") if threads > 1 else None
+        self._scratch = [aligned(0)] * threads
+
+    def convolve(
+        self,
+        kernel: Convolution,
+        given: Array,
+        weights: Array,
+        after: Array,
+        out: NDArray[Any],
+        *,
+        edges: str,
+        rows: tuple[int, int] | None = None,
+        before: Array | None = None,
+        relu: bool = False,
+        counted: bool = False,
+    ) -> NDArray[np.float64] | None:
+        """A 3x3 convolution by Winograd's F(6x6, 3x3).
+
+        Parameters:
+            kernel: ``plain``; or of ``given`` enlarged twofold, bilinearly: ``enlarged``, ``added`` (to what ``out``
+                holds) or ``painted`` (bytes of RGB).
+            weights: :func:`transformed`.
+            after: ``(2, C)``: scale and offset of what comes out, which a ReLU may follow.
+            edges: what lies beyond those of ``given``: ``zero``, ``mirror`` or ``repeat``.
+            rows: of ``given``, first and number, for which ``out`` has room; default: all.
+            before: ``(2, C)``: scale and offset of what goes in, which a ReLU follows.
+            counted: whether to return ``(2, C)``: the sums of what comes out and of its squares; for ``plain``.
+        """
+        (height, width, inputs), outputs = given.shape, after.shape[1]
+        top, count = rows or (0, height)
+        columns = {"plain": outputs, "painted": PAINT}.get(kernel, 4 * outputs)
+        tiles = -(-count // _OUTPUTS) * -(-width // _OUTPUTS)
+        block = _tiles(tiles, inputs + columns, self.threads)
+        sums = np.empty((-(-tiles // block), 2, outputs), np.float32) if counted else None
+        task = _task(
+            {"input": given, "before": before, "weights": weights, "after": after, "out": out, "sums": sums},
+            (height, width, inputs, outputs, top, count, EDGES[edges], int(relu), block, 0),
+        )
+        self._run(kernel, task, POINTS * (block * (inputs + columns) + 32))
+        # Block by block and not as they are ready, so that rounding is always the same.
+        return None if sums is None else sums.sum(0, dtype=np.float64)
+
+    def first(self, planes: Array, weights: Array, after: Array, out: Array, top: int) -> None:
+        """The first convolution, of planes of colour ``(3, h, w)``, 6x6 with stride 2, with a ReLU.
+
+        Parameters:
+            weights, after: :func:`unshuffled` and as in :meth:`convolve`.
+            top: the row of ``planes`` where the first two rows for ``out`` begin.
+        """
+        (_, height, width), (rows, _, outputs) = planes.shape, out.shape
+        tensors = {"input": planes, "weights": weights, "after": after, "out": out}
+        self._run("first", _task(tensors, (height, width, 3, outputs, top, rows, 0, 1, 1, 0)), 0)
+
+    def halved(self, given: Array, weights: Array, after: Array, out: Array, top: int = 0) -> None:
+        """A 3x3 convolution with stride 2 and a ReLU, zeros beyond the edges.
+
+        Parameters:
+            weights, after: :func:`panels` of ``(9 * in, out)`` and as in :meth:`convolve`.
+            top: the row of ``given`` where the first two rows for ``out`` begin.
+        """
+        (height, width, inputs), (rows, _, outputs) = given.shape, out.shape
+        tensors = {"input": given, "weights": weights, "after": after, "out": out}
+        self._run("halved", _task(tensors, (height, width, inputs, outputs, top, rows, 0, 1, 1, 0)), 0)
+
+    def mixed(self, features: Array, weights: Array, noise: Array) -> None:
+        """Changes features in place: a matrix, noise by another one, and an offset.
+
+        Parameters:
+            weights: :func:`panels` of ``(C + NOISE + 1, C)``.
+            noise: ``(1, NOISE, H, W)``.
+        """
+        height, width, channels = features.shape
+        tensors = {"input": features, "weights": weights, "noise": noise, "out": features}
+        numbers = (height * width, 1, channels, channels, 0, 0, 0, 0, _PIXELS, 0)
+        self._run("mixed", _task(tensors, numbers), _PIXELS * (channels + NOISE + 1))
+
+    def summed(self, features: Array, change: Array, after: Array) -> None:
+        """Adds ``change``, with its scale and offset, to ``features``."""
+        height, width, channels = features.shape
+        numbers = (height * width, 1, channels, channels, 0, 0, 0, 0, _PIXELS, 0)
+        self._run("summed", _task({"input": change, "after": after, "out": features}, numbers), 0)
+
+    def _run(self, kernel: str, task: _Task, floats: int) -> None:
+        function = getattr(self._library, f"style_{kernel}")
+        others = range(1, self.threads)
+        work = [self._pool.submit(self._share, function, task, slot, floats) for slot in others] if self._pool else []
+        self._share(function, task, 0, floats)
+        for share in work:
+            share.result()
+
+    def _share(self, function: ctypes._NamedFuncPointer, task: _Task, slot: int, floats: int) -> None:
+        if self._scratch[slot].size < floats:
+            self._scratch[slot] = aligned(floats)
+        function(ctypes.byref(task), ctypes.c_void_p(self._scratch[slot].ctypes.data))
+
+
+def _task(tensors: Mapping[str, NDArray[Any] | None], numbers: tuple[int, ...]) -> _Task:
+    pointers = {name: tensor.ctypes.data for name, tensor in tensors.items() if tensor is not None}
+    return _Task(**pointers, **dict(zip(_NUMBERS, numbers, strict=True)))
+
+
+def _tiles(tiles: int, channels: int, threads: int) -> int:
+    """Tiles a block: few where few channels let all stay in the second cache, more where weights weigh more."""
+    wanted = 24 if channels <= 256 else 36
+    # As many blocks for each thread as for the others.
+    blocks = -(-tiles // (wanted * threads)) * threads
+    return min(wanted, -(-tiles // (blocks * _OUTPUTS)) * _OUTPUTS)
+
+
+def kernels(device: Device) -> Kernels | None:
+    """The kernels, if they are the fastest way on a device; compiled if they are not in the cache yet.
+
+    They compute in float32. So they are for CPUs that do not multiply bfloat16, which OpenVINO would use, and that have
+    the vectors which they were measured with. ``None``, said in the log, elsewhere and where no compiler makes them.
+    """
+    if device.kind != "cpu" or device.backend != "openvino" or device.precision != "fp32":
+        return None
+    return _kernels(threads())
+
+
+@functools.cache
+def _kernels(threads: int) -> Kernels | None:
+    instead = "OpenVINO paints, more slowly"
+    if not {"avx2", "fma"} <= set(cpu_flags().split()):
+        log.info("this CPU has no AVX2, so %s", instead)
+        return None
+    made = library(SOURCE, instead, log)
+    if made is None:
+        return None
+    log.info("the fast style is painted by compiled kernels, float32, %d threads", threads)
+    return Kernels(made, threads)
