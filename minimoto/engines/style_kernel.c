@@ -18,20 +18,22 @@
 
 #define NOISE 4
 #define PAINT 16
+#define SQUARE 16
 /* Pixels of a row that a convolution with stride 2 makes from all of its inputs before it goes on. */
 #define SPAN (8 * ROWS)
 
 typedef struct {
-    const float *in;      /* (in_height, in_width, in_channels); first: (3, in_height, in_width) */
+    const void *in;       /* (in_height, in_width, in_channels); seen: the photo's bytes */
     const float *before;  /* (2, in_channels): scale and offset of what goes in, which a ReLU follows; or null */
     const float *weights; /* 3x3: (64, columns/16, in, 16); else (out/16, inputs, 16) */
     const float *after;   /* (2, out_channels): scale and offset of what comes out */
-    const float *noise;   /* mix: (NOISE, in_height) */
+    const float *noise;   /* mixed: (NOISE, in_height) */
+    const int32_t *places; /* seen: for each row the photo's pixel that it begins with, for each column which it is */
     void *out;            /* (rows, columns of it, out_channels) */
     float *sums;          /* (blocks, 2, out_channels): sums of what comes out and of its squares; or null */
     int32_t in_height, in_width, in_channels, out_channels;
     int32_t top;   /* of `in`, the row where the first row of `out` lies */
-    int32_t rows;  /* of `out`; where it is enlarged, half of them */
+    int32_t rows;  /* of `out`; where it is enlarged, half of them; seen: of squares */
     int32_t edges; /* ZERO, MIRROR or REPEAT */
     int32_t relu;  /* whether what comes out goes through a ReLU */
     int32_t block; /* tiles, rows or pixels that are worked on together */
@@ -70,14 +72,14 @@ INLINE void gather(const task *t, const int inner, const int normed, int top, in
         for (int x = 0; x < 8; x++) {
             /* the next tile has two columns in common with this one */
             for (int y = 0; inner && x > 1 && y < 8; y++)
-                __builtin_prefetch(t->in + ((long)(top + y) * t->in_width + left + x + 6) * t->in_channels + c);
+                __builtin_prefetch((const float *)t->in + ((long)(top + y) * t->in_width + left + x + 6) * t->in_channels + c);
             for (int y = 0; y < 8; y++) {
                 long row = inner ? top + y : ys[y], column = inner ? left + x : xs[x];
                 if (row < 0 || column < 0) {
                     d[y] = all(0);
                     continue;
                 }
-                d[y] = load(t->in + (row * t->in_width + column) * t->in_channels + c);
+                d[y] = load((const float *)t->in + (row * t->in_width + column) * t->in_channels + c);
                 if (normed) d[y] = larger(d[y] * scale + offset, all(0));
             }
             transform_in(d, r);
@@ -257,7 +259,7 @@ INLINE void halved_pixels(const task *t, const int count, int y, int x, long c) 
     long in = t->in_channels, inputs = 9 * in, row = t->in_width * in;
     int top = t->top + 2 * y - 1, up = top < 0, left = x == 0;
     int runs = (top + 3 > t->in_height ? t->in_height - top : 3) - up;
-    const float *from = t->in + (top + up) * row + (2 * x - 1 + left) * in;
+    const float *from = (const float *)t->in + (top + up) * row + (2 * x - 1 + left) * in;
     const float *weights = t->weights + c * inputs + 16 * (3 * up + left) * in;
     long apart = LANES == 16 ? 16 * inputs : LANES;
     sum_runs(sum, count, from, runs, row, 2 * in, (3 - left) * in, weights, 48 * in, apart);
@@ -279,36 +281,43 @@ void style_halved(task *t, float *scratch) {
                 }
 }
 
-INLINE void first_pixels(const task *t, const int count, int y, int x, long c) {
-    vec sum[ROWS][2];
-    for (int p = 0; p < count; p++) sum[p][0] = sum[p][1] = all(0);
-    long plane = (long)t->in_height * t->in_width;
-    long apart = LANES == 16 ? 16 * 108 : LANES;
-    int top = t->top + 2 * y - 2, up = top < 0 ? -top : 0;
-    int runs = (top + 6 > t->in_height ? t->in_height - top : 6) - up;
-    int before = x == 0 ? 2 : 0, behind = 2 * x + 4 > t->in_width ? 2 : 0;
-    for (int colour = 0; colour < 3; colour++) {
-        const float *from = t->in + colour * plane + (long)(top + up) * t->in_width + 2 * x - 2 + before;
-        const float *weights = t->weights + c * 108 + 16 * (36 * colour + 6 * up + before);
-        if (count > 1) sum_runs(sum, count, from, runs, t->in_width, 2, 6, weights, 96, apart);
-        else sum_runs(sum, count, from, runs, t->in_width, 2, 6 - before - behind, weights, 96, apart);
+/* a row of the photo by its pixels' places, to planes of colour: mapped, cut off at 0 and 1, and mapped again */
+INLINE void seen_row(const task *t, const uint8_t *from, const int32_t *places, float *planes, long apart) {
+    long width = t->in_width;
+    for (long x = 0; x < width; x++)
+        for (int c = 0; c < 3; c++) planes[c * apart + x] = from[3 * (long)places[x] + c];
+    for (long x = 0; x < width; x += LANES) {
+        vec colour[3], mapped[3];
+        for (int c = 0; c < 3; c++) colour[c] = load(planes + c * apart + x);
+        for (int map = 0; map < 2; map++) {
+            const float *m = t->weights + 12 * map;
+            for (int c = 0; c < 3; c++, m += 4)
+                mapped[c] = all(m[0]) * colour[0] + all(m[1]) * colour[1] + all(m[2]) * colour[2] + all(m[3]);
+            for (int c = 0; c < 3; c++)
+                colour[c] = map ? mapped[c] : -larger(-larger(mapped[c], all(0)), all(-1));
+        }
+        for (int c = 0; c < 3; c++) store(planes + c * apart + x, colour[c]);
     }
-    keep_pixels(t, sum, count, (float *)t->out + ((long)y * (t->in_width / 2) + x) * t->out_channels + c, c);
 }
 
-/* the first convolution, 6x6 with stride 2, two zeros beyond the edges, of planes of colour; a block is a number of
-   rows */
-void style_first(task *t, float *scratch) {
-    (void)scratch;
-    int width = t->in_width / 2;
+/* what the network sees of a photo: bytes to squares of 2x2 pixels, SQUARE channels of which the last are nothing;
+   `weights` is (2, 3, 4), two maps of colours; a block is a number of rows.
+   `scratch` holds 6 * (in_width + LANES) floats */
+void style_seen(task *t, float *scratch) {
+    long width = t->in_width, apart = width + LANES;
+    const int32_t *columns = t->places + 2 * t->rows;
     for (int first; (first = take(t) * t->block) < t->rows;)
-        for (int y = first; y < first + t->block && y < t->rows; y++)
-            for (long c = 0; c < t->out_channels; c += 2 * LANES) {
-                int x = 0;
-                first_pixels(t, 1, y, x++, c);
-                for (; x + ROWS < width; x += ROWS) first_pixels(t, ROWS, y, x, c);
-                for (; x < width; x++) first_pixels(t, 1, y, x, c);
+        for (int y = first; y < first + t->block && y < t->rows; y++) {
+            /* upper and lower row of each colour follow each other */
+            for (int row = 0; row < 2; row++)
+                seen_row(t, (const uint8_t *)t->in + 3 * (long)t->places[2 * y + row], columns, scratch + row * apart,
+                         2 * apart);
+            float *to = (float *)t->out + y * (width / 2) * SQUARE;
+            for (long x = 0; x < width; x += 2, to += SQUARE) {
+                for (int pair = 0; pair < 6; pair++) memcpy(to + 2 * pair, scratch + pair * apart + x, 8);
+                memset(to + 12, 0, 16);
             }
+        }
 }
 
 /* a matrix, one for the noise and an offset, of each pixel: `in` and `out` are (in_height, in_channels) and may be the
@@ -320,7 +329,7 @@ void style_mixed(task *t, float *scratch) {
         int count = pixels - first < t->block ? (int)(pixels - first) : t->block;
         for (int p = 0; p < count; p++) {
             float *row = scratch + p * inputs;
-            memcpy(row, t->in + (first + p) * channels, channels * sizeof(float));
+            memcpy(row, (const float *)t->in + (first + p) * channels, channels * sizeof(float));
             for (int n = 0; n < NOISE; n++) row[channels + n] = t->noise[n * pixels + first + p];
             row[channels + NOISE] = 1;
         }
@@ -336,7 +345,7 @@ void style_summed(task *t, float *scratch) {
         for (long p = first; p < first + t->block && p < t->in_height; p++)
             for (long c = 0; c < channels; c += LANES) {
                 float *to = (float *)t->out + p * channels + c;
-                vec v = load(t->in + p * channels + c) * load(t->after + c) + load(t->after + channels + c);
+                vec v = load((const float *)t->in + p * channels + c) * load(t->after + c) + load(t->after + channels + c);
                 store(to, load(to) + v);
             }
 }

@@ -19,17 +19,18 @@ from numpy.typing import NDArray
 
 from minimoto.engines.compiled import cpu_flags, library
 from minimoto.engines.runtime_device import Device, threads
-from minimoto.engines.style_kernel_layout import PAINT, POINTS, Array, aligned
+from minimoto.engines.style_kernel_layout import PAINT, POINTS, SQUARE, Array, aligned
 
 log = logging.getLogger("minimoto.style")
 
+Places = NDArray[np.int64]
 Convolution = Literal["plain", "enlarged", "added", "painted"]
 
 SOURCE = Path(__file__).with_suffix(".c")
 NOISE = 4
 EDGES = {"zero": 0, "mirror": 1, "repeat": 2}
 
-_POINTERS = ("input", "before", "weights", "after", "noise", "out", "sums")
+_POINTERS = ("input", "before", "weights", "after", "noise", "places", "out", "sums")
 _NUMBERS = ("in_height", "in_width", "in_channels", "out_channels", "top", "rows", "edges", "relu", "block", "next")
 _OUTPUTS = 6
 """Pixels a side that a tile of F(6x6, 3x3) gives."""
@@ -95,16 +96,20 @@ class Kernels:
         # Block by block and not as they are ready, so that rounding is always the same.
         return None if sums is None else sums.sum(0, dtype=np.float64)
 
-    def first(self, planes: Array, weights: Array, after: Array, out: Array, top: int) -> None:
-        """The first convolution, of planes of colour ``(3, h, w)``, 6x6 with stride 2, with a ReLU.
+    def seen(self, photo: NDArray[np.uint8], places: tuple[Places, Places], maps: Array, out: Array) -> None:
+        """What the network sees of a photo: squares of 2x2 pixels, as ``PixelUnshuffle`` orders them.
 
         Parameters:
-            weights, after: :func:`unshuffled` and as in :meth:`convolve`.
-            top: the row of ``planes`` where the first two rows for ``out`` begin.
+            places: the photo's rows and columns that are wanted, in their order.
+            maps: ``(2, 3, 4)``: of colours 0..255, cut off at 0 and 1 between them.
+            out: ``(rows / 2, columns / 2, SQUARE)``.
         """
-        (_, height, width), (rows, _, outputs) = planes.shape, out.shape
-        tensors = {"input": planes, "weights": weights, "after": after, "out": out}
-        self._run("first", _task(tensors, (height, width, 3, outputs, top, rows, 0, 1, 1, 0)), 0)
+        rows, columns = places
+        all_places = np.concatenate([rows * photo.shape[1], columns]).astype(np.int32)
+        tensors = {"input": photo, "weights": maps, "places": all_places, "out": out}
+        width = len(columns)
+        numbers = (0, width, 3, SQUARE, 0, len(rows) // 2, 0, 0, 1, 0)
+        self._run("seen", _task(tensors, numbers), 6 * (width + SQUARE))
 
     def halved(self, given: Array, weights: Array, after: Array, out: Array, top: int = 0) -> None:
         """A 3x3 convolution with stride 2 and a ReLU, zeros beyond the edges.
@@ -156,7 +161,7 @@ def _task(tensors: Mapping[str, NDArray[Any] | None], numbers: tuple[int, ...]) 
 
 def _tiles(tiles: int, channels: int, threads: int) -> int:
     """Tiles a block: few where few channels let all stay in the second cache, more where weights weigh more."""
-    wanted = 24 if channels <= 256 else 36
+    wanted = 12 if channels <= 128 else 18
     # As many blocks for each thread as for the others.
     blocks = -(-tiles // (wanted * threads)) * threads
     return min(wanted, -(-tiles // (blocks * _OUTPUTS)) * _OUTPUTS)

@@ -13,6 +13,8 @@ POINTS = 64
 """Of F(6x6, 3x3)."""
 PAINT = 16
 """Columns of the convolution that paints: see :func:`painting`."""
+SQUARE = 16
+"""Channels of a square of 2x2 pixels, of which 12 are used."""
 _ALIGNED = 64
 
 # G of F(6x6, 3x3), as the transforms of ``winograd.h`` want it; see ``winograd.py``.
@@ -66,12 +68,10 @@ def phases(weight: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(found.reshape(4, outputs, inputs, 3, 3))
 
 
-def unshuffled(weight: NDArray[Any]) -> Array:
-    """``(out, 12, 3, 3)`` on squares of 2x2 pixels, as ``PixelUnshuffle`` orders them, to what :meth:`Kernels.first`
-    multiplies by: 6x6 on the pixels themselves."""
-    outputs = weight.shape[0]
-    pixels = weight.reshape(outputs, 3, 2, 2, 3, 3).transpose(1, 4, 2, 5, 3, 0)
-    return panels(pixels.reshape(108, outputs))
+def squared(weight: NDArray[Any]) -> NDArray[Any]:
+    """``(out, 12, 3, 3)``, on squares of pixels, with zeros for the channels beyond them, of which there are
+    :data:`SQUARE`."""
+    return np.pad(weight, ((0, 0), (0, SQUARE - weight.shape[1]), (0, 0), (0, 0)))
 
 
 def painting(weight: NDArray[Any], bias: NDArray[Any], palette: NDArray[Any]) -> tuple[Array, Array]:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from minimoto.core.tiles import Box
 from minimoto.engines.style_kernel import Kernels
-from minimoto.engines.style_kernel_layout import Array, aligned
+from minimoto.engines.style_kernel_layout import SQUARE, Array, aligned
 from minimoto.engines.style_kernel_weights import BLOCKS, Weights
+from minimoto.engines.style_seen import Seen, folded
 from minimoto.engines.style_transport import Moments, transport
 
 if TYPE_CHECKING:
@@ -84,17 +85,27 @@ class KernelNetwork:
         step = self._rows(canvas.width, 4) // 4
         for top in range(0, height, step):
             bottom = min(height, top + step)
-            # A pixel is made of three of half the size from the odd one before it on, and that of six of the photo.
+            # A pixel is made of three of half the size from the odd one before it on, and these of a row more around.
             start, end = max(0, 2 * top - 1), 2 * bottom
-            upper, lower = max(0, 2 * start - 2), min(canvas.height, 2 * end + 2)
-            planes = np.ascontiguousarray(canvas.read(Box(0, upper, canvas.width, lower))[0])
+            upper, lower = max(0, start - 1), min(2 * height, end + 1)
+            squares = self._seen(canvas.seen, 2 * upper, 2 * lower)
             half = aligned(end - start, 2 * width, HALF)
-            kernels.first(planes, weights.first.weights, weights.first.after, half, 2 * start - upper)
+            layer, rows = weights.first, (start - upper, end - start)
+            kernels.convolve("plain", squares, layer.weights, layer.after, half, edges="zero", rows=rows, relu=True)
             layer = weights.near_halved
             kernels.halved(half, layer.weights, layer.after, halved[top:bottom], 2 * top - start)
             canvas.progress(_ENCODED / 2 * bottom / height)
         near = aligned(height, width, NEAR)
         return near, self._features(halved, weights.near.weights, weights.near.after, near)
+
+    def _seen(self, seen: Seen, top: int, bottom: int) -> Array:
+        """Squares of pixels of some rows."""
+        places = folded(top, bottom, seen.photo.shape[0]), folded(0, seen.width, seen.photo.shape[1])
+        both = ((seen.mapped.matrix / np.float32(255), seen.mapped.offset), (seen.without.matrix, seen.without.offset))
+        maps = np.stack([np.concatenate([matrix, offset[:, None]], 1) for matrix, offset in both]).astype(np.float32)
+        squares = aligned((bottom - top) // 2, seen.width // 2, SQUARE)
+        self.kernels.seen(seen.photo, places, maps, squares)
+        return squares
 
     def _far(self, near: Array) -> tuple[Array, Moments]:
         """Features at an eighth of the size."""

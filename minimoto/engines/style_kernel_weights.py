@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minimoto.engines.runtime_graph import tensors
-from minimoto.engines.style_kernel_layout import Array, painting, panels, phases, transformed, unshuffled
+from minimoto.engines.style_kernel_layout import Array, painting, panels, phases, squared, transformed
 from minimoto.engines.style_transport import Transport
 
 BLOCKS = 3
@@ -45,7 +45,7 @@ class Weights:
         stored = tensors(file.read_bytes())
         parts = ("encoder.", "trunk.", "decoder.")
         self._all = {name: np.asarray(t, np.float32) for name, t in stored.items() if name.startswith(parts)}
-        self.first = Layer(unshuffled(self._of("encoder.near.1")), self._bias("encoder.near.1"))
+        self.first = Layer(transformed(squared(self._of("encoder.near.1"))), self._bias("encoder.near.1"))
         self.near_halved, self.far_halved = (self._halved(name) for name in ("encoder.near.3", "encoder.far.0"))
         self.near, self.far = (self._plain(name) for name in ("encoder.near.5", "encoder.far.2"))
         self.blocks = [

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from minimoto.core.tiles import Box, Tile, tiles
 from minimoto.engines.style_network import (
@@ -26,9 +25,8 @@ from minimoto.engines.style_network import (
     Networks,
     StyleVector,
 )
+from minimoto.engines.style_seen import Pixels, Seen
 from minimoto.engines.style_transport import Sums, moments, transport
-
-Pixels = NDArray[np.uint8]
 
 TILE = 768
 """Pixels a side that a tile writes."""
@@ -41,21 +39,28 @@ class Canvas:
     """What is to be styled, and where the result goes.
 
     Parameters:
-        width, height: in pixels, multiples of :data:`MULTIPLE`.
-        read: a part of the photo, without its colours, ``(1, 3, h, w)``.
+        seen: the photo; its sides are multiples of :data:`MULTIPLE`.
         palette: that of the style, ``(3, 4)``: :func:`minimoto.engines.style_colour.palette`.
         write: takes a part of the result, ``(h, w, 3)``.
         progress: told how much is done, 0..1; what it raises ends the work.
         seed: of the noise that strokes are made of where the photo is flat.
     """
 
-    width: int
-    height: int
-    read: Callable[[Box], Array]
+    seen: Seen
     write: Callable[[Box, Pixels], None]
     progress: Callable[[float], None]
     palette: Array
     seed: int = 0
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.seen.width
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.seen.height
 
     def grains(self) -> tuple[Array, Array]:
         """The noise at a quarter and at an eighth of the size, ``(1, GRAIN, h, w)`` each."""
@@ -87,7 +92,7 @@ def run(networks: Networks, canvas: Canvas, style: StyleVector, *, whole: int | 
 
 def _at_once(networks: Networks, canvas: Canvas, style: StyleVector, tile: int) -> None:
     everything = Box(0, 0, canvas.width, canvas.height)
-    near, far = networks["encoder"](canvas.read(everything))
+    near, far = networks["encoder"](canvas.seen(everything))
     canvas.progress(0.2)
     near = transport(moments(near), style.near)(near)
     far = transport(moments(far), style.far)(far)
@@ -114,7 +119,7 @@ def _by_tiles(networks: Networks, canvas: Canvas, style: StyleVector, tile: int)
     far = np.empty((1, FAR, canvas.height // 8, canvas.width // 8), np.float32)
     near_sums, far_sums = Sums(FEATURES), Sums(FAR)
     for one in early:
-        part, far_part = networks["encoder"].lent(canvas.read(_scaled(one.read, 8)))
+        part, far_part = networks["encoder"].lent(canvas.seen(_scaled(one.read, 8)))
         near_sums.add(_put(near, part, one, 2))
         far_sums.add(_put(far, far_part, one, 1))
         step()

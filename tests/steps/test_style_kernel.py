@@ -17,14 +17,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from style_weights import engine, weights  # noqa: F401
 
+from minimoto.core.tiles import Box
 from minimoto.engines import style_kernel, style_network
 from minimoto.engines.compiled import library
 from minimoto.engines.runtime_device import Device
 from minimoto.engines.style import FastStyle, Look
-from minimoto.engines.style_colour import statistics
+from minimoto.engines.style_colour import ColourMap, statistics
 from minimoto.engines.style_kernel import NOISE, Kernels
-from minimoto.engines.style_kernel_layout import PAINT, aligned, painting, panels, phases, transformed, unshuffled
+from minimoto.engines.style_kernel_layout import PAINT, SQUARE, aligned, painting, panels, phases, squared, transformed
 from minimoto.engines.style_kernel_run import KernelNetwork
+from minimoto.engines.style_seen import Seen, folded
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -143,12 +145,22 @@ def test_a_convolution_to_half_the_size_is_torchs(kernels: Kernels, size: tuple[
 
 
 @pytest.mark.parametrize("size", [(2, 2), (6, 10), (14, 78)])
-def test_the_first_convolution_is_torchs(kernels: Kernels, size: tuple[int, int]) -> None:
-    given, weight, after = noise(3, *size), noise(32, 12, 3, 3), noise(2, 32)
-    out = aligned(size[0] // 2, size[1] // 2, 32)
-    kernels.first(given, unshuffled(weight), after, out, 0)
-    folded = functional.pixel_unshuffle(torch.from_numpy(given)[None], 2)
-    holds(out, np.maximum(back(convolved(folded, weight)) * after[0] + after[1], 0))
+def test_the_network_sees_squares_of_mapped_pixels(kernels: Kernels, size: tuple[int, int]) -> None:
+    photo = picture(40, 30)
+    mapped, without = ColourMap(noise(3, 3) / 2, noise(3) / 2), ColourMap(noise(3, 3), noise(3))
+    seen = Seen(photo, mapped, without, 2)
+    box = Box(0, 4, size[1], 4 + size[0])
+    wanted = functional.pixel_unshuffle(torch.from_numpy(seen(box)), 2)
+    out = aligned(size[0] // 2, size[1] // 2, SQUARE)
+    maps = np.stack(
+        [np.column_stack([mapped.matrix / 255, mapped.offset]), np.column_stack([without.matrix, without.offset])]
+    )
+    kernels.seen(photo, (folded(4, 4 + size[0], 30), folded(0, size[1], 40)), maps.astype(np.float32), out)
+    holds(out[..., :12], back(wanted))
+    assert not out[..., 12:].any()
+    weight = noise(32, 12, 3, 3)
+    assert squared(weight).shape == (32, SQUARE, 3, 3)
+    np.testing.assert_array_equal(squared(weight)[:, :12], weight)
 
 
 def test_features_are_mixed_and_summed_in_place(kernels: Kernels) -> None:
