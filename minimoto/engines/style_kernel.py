@@ -34,6 +34,8 @@ _POINTERS = ("input", "before", "weights", "after", "noise", "places", "out", "s
 _NUMBERS = ("in_height", "in_width", "in_channels", "out_channels", "top", "rows", "edges", "relu", "block", "next")
 _OUTPUTS = 6
 """Pixels a side that a tile of F(6x6, 3x3) gives."""
+_ROUND = 12
+"""Rows of a product of matrices that the widest vectors take at once."""
 _PIXELS = 96
 """Of a block of those kernels that have no tiles."""
 
@@ -161,10 +163,10 @@ def _task(tensors: Mapping[str, NDArray[Any] | None], numbers: tuple[int, ...]) 
 
 def _tiles(tiles: int, channels: int, threads: int) -> int:
     """Tiles a block: few where few channels let all stay in the second cache, more where weights weigh more."""
-    wanted = 12 if channels <= 128 else 18
+    wanted = _ROUND if channels <= 128 else 2 * _ROUND
     # As many blocks for each thread as for the others.
     blocks = -(-tiles // (wanted * threads)) * threads
-    return min(wanted, -(-tiles // (blocks * _OUTPUTS)) * _OUTPUTS)
+    return min(wanted, -(-tiles // (blocks * _ROUND)) * _ROUND)
 
 
 def kernels(device: Device) -> Kernels | None:

@@ -57,8 +57,9 @@ def panels(matrix: NDArray[Any]) -> Array:
 def transformed(weight: NDArray[Any]) -> Array:
     """``(out, in, 3, 3)`` to what :meth:`Kernels.convolve` multiplies by: ``(64, out / 16, in, 16)``."""
     outputs, inputs = weight.shape[:2]
-    points = np.einsum("ai,ocij,bj->abco", _G, weight.astype(np.float64), _G, optimize=True)
-    return _packed(points.reshape(POINTS, inputs, outputs // 16, 16).transpose(0, 2, 1, 3))
+    taps = weight.astype(np.float64).reshape(outputs // 16, 16, inputs, 9).transpose(3, 0, 2, 1)
+    points = np.kron(_G, _G) @ taps.reshape(9, -1)
+    return _packed(points.reshape(POINTS, outputs // 16, inputs, 16))
 
 
 def phases(weight: NDArray[Any]) -> NDArray[np.float64]:

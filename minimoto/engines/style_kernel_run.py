@@ -56,20 +56,22 @@ class KernelNetwork:
 
     def run(self, canvas: Canvas, style: StyleVector) -> None:
         """Styles the picture on ``canvas``. Its outermost eight pixels are not written: photos go on beyond those."""
-        near, near_moments = self._near(canvas)
-        far, far_moments = self._far(near)
+        # What comes and goes lies here in turn: to be given new memory takes time that can be saved.
+        spare = aligned(canvas.height // 4, canvas.width // 4, NEAR)
+        near, near_moments = self._near(canvas, spare)
+        far, far_moments = self._far(near, spare)
         canvas.progress(_ENCODED)
         near_grain, far_grain = canvas.grains()
         self.kernels.mixed(far, self._weights.mixed("far", transport(far_moments, style.far)), far_grain)
-        self._painted(far, style.code, canvas)
+        self._painted(far, spare, style.code, canvas)
         self.kernels.mixed(near, self._weights.mixed("near", transport(near_moments, style.near)), near_grain)
         del near_grain, far_grain
         self._add_enlarged(near, far)
         del far
-        joined, leave = self._joined(near, style.code)
+        leave = self._joined(near, spare, style.code)
         del near
         canvas.progress(_JOINED)
-        self._decoded(joined, leave, style.code, canvas)
+        self._decoded(spare, leave, style.code, canvas)
         canvas.progress(1.0)
 
     def _rows(self, width: int, multiple: int) -> int:
@@ -77,40 +79,39 @@ class KernelNetwork:
         pixels = self.band or min(_MOST, BAND * self.kernels.threads)
         return max(1, pixels // (width * multiple)) * multiple
 
-    def _near(self, canvas: Canvas) -> tuple[Array, Moments]:
+    def _near(self, canvas: Canvas, spare: Array) -> tuple[Array, Moments]:
         """Features at a quarter of the size."""
         weights, kernels = self._weights, self.kernels
-        height, width = canvas.height // 4, canvas.width // 4
-        halved = aligned(height, width, NEAR)
+        height, width = spare.shape[:2]
         step = self._rows(canvas.width, 4) // 4
+        folded_rows, half_rows = (aligned(2 * step + more, 2 * width, n) for more, n in ((3, SQUARE), (1, HALF)))
         for top in range(0, height, step):
             bottom = min(height, top + step)
             # A pixel is made of three of half the size from the odd one before it on, and these of a row more around.
             start, end = max(0, 2 * top - 1), 2 * bottom
             upper, lower = max(0, start - 1), min(2 * height, end + 1)
-            squares = self._seen(canvas.seen, 2 * upper, 2 * lower)
-            half = aligned(end - start, 2 * width, HALF)
+            squares, half = folded_rows[: lower - upper], half_rows[: end - start]
+            self._see(canvas.seen, 2 * upper, squares)
             layer, rows = weights.first, (start - upper, end - start)
             kernels.convolve("plain", squares, layer.weights, layer.after, half, edges="zero", rows=rows, relu=True)
             layer = weights.near_halved
-            kernels.halved(half, layer.weights, layer.after, halved[top:bottom], 2 * top - start)
+            kernels.halved(half, layer.weights, layer.after, spare[top:bottom], 2 * top - start)
             canvas.progress(_ENCODED / 2 * bottom / height)
         near = aligned(height, width, NEAR)
-        return near, self._features(halved, weights.near.weights, weights.near.after, near)
+        return near, self._features(spare, weights.near.weights, weights.near.after, near)
 
-    def _seen(self, seen: Seen, top: int, bottom: int) -> Array:
-        """Squares of pixels of some rows."""
+    def _see(self, seen: Seen, top: int, squares: Array) -> None:
+        """Squares of pixels, of the rows from ``top`` on."""
+        bottom = top + 2 * len(squares)
         places = folded(top, bottom, seen.photo.shape[0]), folded(0, seen.width, seen.photo.shape[1])
         both = ((seen.mapped.matrix / np.float32(255), seen.mapped.offset), (seen.without.matrix, seen.without.offset))
         maps = np.stack([np.concatenate([matrix, offset[:, None]], 1) for matrix, offset in both]).astype(np.float32)
-        squares = aligned((bottom - top) // 2, seen.width // 2, SQUARE)
         self.kernels.seen(seen.photo, places, maps, squares)
-        return squares
 
-    def _far(self, near: Array) -> tuple[Array, Moments]:
+    def _far(self, near: Array, spare: Array) -> tuple[Array, Moments]:
         """Features at an eighth of the size."""
-        height, width = near.shape[0] // 2, near.shape[1] // 2
-        halved, far = aligned(height, width, FAR), aligned(height, width, FAR)
+        far = aligned(near.shape[0] // 2, near.shape[1] // 2, FAR)
+        halved, _ = _halves(spare, far)
         layer = self._weights.far_halved
         self.kernels.halved(near, layer.weights, layer.after, halved)
         return far, self._features(halved, self._weights.far.weights, self._weights.far.after, far)
@@ -121,11 +122,11 @@ class KernelNetwork:
         assert sums is not None
         return _moments(out, sums[0])
 
-    def _painted(self, far: Array, code: Array, canvas: Canvas) -> None:
+    def _painted(self, far: Array, spare: Array, code: Array, canvas: Canvas) -> None:
         """The residual blocks, in place."""
         weights, kernels = self._weights, self.kernels
         pixels = far.shape[0] * far.shape[1]
-        first, second = aligned(*far.shape), aligned(*far.shape)
+        first, second = _halves(spare, far)
         for block in range(BLOCKS):
             one, other = weights.blocks[block]
             sums = kernels.convolve("plain", far, one.weights, one.after, first, edges="mirror", counted=True)
@@ -151,13 +152,12 @@ class KernelNetwork:
         for edge, wanted in edges:
             edge[:] = wanted
 
-    def _joined(self, summed: Array, code: Array) -> tuple[Array, Array]:
+    def _joined(self, summed: Array, joined: Array, code: Array) -> Array:
         """What the trunk ends with, and the scale and offset of its last normalisation, which a ReLU follows."""
-        joined = aligned(*summed.shape)
         layer = self._weights.join
         sums = self.kernels.convolve("plain", summed, layer.weights, layer.after, joined, edges="mirror", counted=True)
         assert sums is not None
-        return joined, self._weights.leave(code, sums, summed.shape[0] * summed.shape[1])
+        return self._weights.leave(code, sums, summed.shape[0] * summed.shape[1])
 
     def _decoded(self, joined: Array, leave: Array, code: Array, canvas: Canvas) -> None:
         """The picture, band by band.
@@ -171,6 +171,7 @@ class KernelNetwork:
         step = self._rows(canvas.width, 24) // 4
         half = aligned(2 * step + 2, 2 * width, HALF)
         refined = aligned(2 * step + 2, 2 * width, HALF)
+        pixels: NDArray[np.uint8] = np.empty((4 * step, 4 * width, 3), np.uint8)
         # What comes before the first row. It lies in the first eight rows, and is not seen.
         half[:2] = refined[:2] = 0
         for top in range(0, height, step):
@@ -184,7 +185,7 @@ class KernelNetwork:
             kernels.convolve(
                 "plain", seen, refine.weights, refine.after, refined[2:], edges="zero", rows=(1, new), relu=True
             )
-            painted: NDArray[np.uint8] = np.empty((2 * new, 4 * width, 3), np.uint8)
+            painted = pixels[: 2 * new]
             seen = refined[: new + 2]
             kernels.convolve("painted", seen, paint.weights, paint.after, painted, edges="repeat", rows=(1, new))
             self._written(painted, 4 * top - 4, canvas)
@@ -195,6 +196,12 @@ class KernelNetwork:
         """Writes a band that begins at row ``top``, which may lie before the picture."""
         skipped = max(0, -top)
         canvas.write(Box(0, top + skipped, canvas.width, top + len(painted)), painted[skipped:])
+
+
+def _halves(spare: Array, like: Array) -> tuple[Array, Array]:
+    """The two halves of ``spare``, each of the shape of ``like``."""
+    one, other = spare.reshape(2, *like.shape)
+    return one, other
 
 
 def _moments(features: Array, sums: NDArray[np.float64]) -> Moments:

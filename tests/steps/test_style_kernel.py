@@ -222,7 +222,7 @@ def test_photos_of_any_size_are_painted_as_by_torch(
 @pytest.mark.usefixtures("kernel_engine")
 @given(width=st.integers(1, 70), height=st.integers(1, 70), band=st.sampled_from([1, 2000]))
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_bands_and_threads_change_nothing(
+def test_bands_and_threads_change_nothing_but_rounding(
     engine: FastStyle,  # noqa: F811
     compiled: KernelNetwork,
     look: Look,
@@ -232,11 +232,13 @@ def test_bands_and_threads_change_nothing(
 ) -> None:
     photo = picture(width, height, 3)
     whole = painted(engine, compiled, photo, look)
-    assert np.array_equal(painted(engine, replace(compiled, band=band), photo, look), whole)
+    banded = painted(engine, replace(compiled, band=band), photo, look)
     several = replace(compiled, kernels=Kernels(compiled.kernels._library, 3))
     first, again = (painted(engine, several, photo, look) for _ in range(2))
     assert np.array_equal(first, again)
-    assert np.abs(first.astype(int) - whole).max() <= 1
+    for other in (banded, first):
+        assert np.abs(other.astype(int) - whole).max() <= 1
+        assert (other != whole).sum() <= max(2, 6e-4 * whole.size)
 
 
 def test_the_kernels_tell_how_far_they_are_and_can_be_stopped(kernel_engine: FastStyle, look: Look) -> None:
