@@ -11,6 +11,10 @@
 
 #include "winograd.h"
 
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
+
 /* What lies beyond the edges of what goes in. */
 #define ZERO 0
 #define MIRROR 1 /* the pixels inside the edge, without the edge's own */
@@ -45,7 +49,7 @@ INLINE int take(task *t) { return __atomic_fetch_add(&t->next, 1, __ATOMIC_RELAX
 #if defined(__AVX512F__)
 INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
 #elif defined(__AVX__)
-INLINE vec larger(vec a, vec b) { return (vec)__builtin_ia32_maxps256(a, b); }
+INLINE vec larger(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
 #else
 INLINE vec larger(vec a, vec b) { return where(a > b, a) + where(~(a > b), b); }
 #endif
