@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,7 +46,7 @@ class _Task(ctypes.Structure):
 
 
 class Kernels:
-    """The kernels, and the threads that share their work.
+    """The kernels, and the threads that share their work. Calls from several threads take turns.
 
     Parameters:
         library: the compiled ``style_kernel.c``.
@@ -55,8 +56,9 @@ class Kernels:
     def __init__(self, library: ctypes.CDLL, threads: int) -> None:
         self._library = library
         self.threads = threads
-        self._pool = ThreadPoolExecutor(threads - 1, "style") if threads > 1 else None
+        self._pool = ThreadPoolExecutor(max(1, threads - 1), "style")
         self._scratch = [aligned(0)] * threads
+        self._turn = threading.Lock()
 
     def convolve(
         self,
@@ -108,7 +110,7 @@ class Kernels:
         """
         rows, columns = places
         all_places = np.concatenate([rows * photo.shape[1], columns]).astype(np.int32)
-        tensors = {"input": photo, "weights": maps, "places": all_places, "out": out}
+        tensors: Mapping[str, NDArray[Any]] = {"input": photo, "weights": maps, "places": all_places, "out": out}
         width = len(columns)
         numbers = (0, width, 3, SQUARE, 0, len(rows) // 2, 0, 0, 1, 0)
         self._run("seen", _task(tensors, numbers), 6 * (width + SQUARE))
@@ -144,11 +146,12 @@ class Kernels:
 
     def _run(self, kernel: str, task: _Task, floats: int) -> None:
         function = getattr(self._library, f"style_{kernel}")
-        others = range(1, self.threads)
-        work = [self._pool.submit(self._share, function, task, slot, floats) for slot in others] if self._pool else []
-        self._share(function, task, 0, floats)
-        for share in work:
-            share.result()
+        with self._turn:
+            others = range(1, self.threads)
+            work = [self._pool.submit(self._share, function, task, slot, floats) for slot in others]
+            self._share(function, task, 0, floats)
+            for share in work:
+                share.result()
 
     def _share(self, function: ctypes._NamedFuncPointer, task: _Task, slot: int, floats: int) -> None:
         if self._scratch[slot].size < floats:
@@ -176,12 +179,14 @@ def kernels(device: Device) -> Kernels | None:
     the vectors which they were measured with. ``None``, said in the log, elsewhere and where no compiler makes them.
     """
     if device.kind != "cpu" or device.backend != "openvino" or device.precision != "fp32":
+        log.info("the fast style is painted by %s, %s", device.backend, device.precision)
         return None
-    return _kernels(threads())
+    return compiled_kernels(threads())
 
 
 @functools.cache
-def _kernels(threads: int) -> Kernels | None:
+def compiled_kernels(threads: int) -> Kernels | None:
+    """The kernels, whatever would be faster; ``None``, said in the log, where there can be none."""
     instead = "OpenVINO paints, more slowly"
     if not {"avx2", "fma"} <= set(cpu_flags().split()):
         log.info("this CPU has no AVX2, so %s", instead)

@@ -283,7 +283,7 @@ def test_a_cpu_without_the_vectors_is_left_to_openvino(
 ) -> None:
     monkeypatch.setattr(style_kernel, "cpu_flags", lambda: "sse4_2 avx")
     with caplog.at_level(logging.INFO):
-        assert style_kernel._kernels.__wrapped__(1) is None
+        assert style_kernel.compiled_kernels.__wrapped__(1) is None
     assert "no AVX2, so OpenVINO paints" in caplog.text
 
 
@@ -294,7 +294,7 @@ def test_without_a_compiler_that_works_openvino_paints(
     monkeypatch.setenv("MINIMOTO_CACHE", str(tmp_path))
     monkeypatch.setattr(style_kernel, "cpu_flags", lambda: "avx2 fma")
     monkeypatch.setattr("shutil.which", lambda name: compiler or None)
-    assert style_kernel._kernels.__wrapped__(1) is None
+    assert style_kernel.compiled_kernels.__wrapped__(1) is None
     assert "so OpenVINO paints, more slowly" in caplog.text
 
 
@@ -303,11 +303,11 @@ def test_where_there_are_kernels_a_cpu_paints_by_them(
     monkeypatch: pytest.MonkeyPatch,
     kernels: Kernels,
 ) -> None:
-    monkeypatch.setattr(style_kernel, "_kernels", lambda threads: kernels)
+    monkeypatch.setattr(style_kernel, "compiled_kernels", lambda threads: kernels)
     made = style_network.Networks(weights, CPU).compiled
     assert made is not None
     assert made.kernels is kernels
-    monkeypatch.setattr(style_kernel, "_kernels", lambda threads: None)
+    monkeypatch.setattr(style_kernel, "compiled_kernels", lambda threads: None)
     assert style_network.Networks(weights, CPU).compiled is None
 
 
