@@ -266,25 +266,38 @@ def test_large_photos_need_little_more_than_their_features(kernel_engine: FastSt
     assert peak < 50 * photo.shape[0] * photo.shape[1] + 20_000_000
 
 
+MADE = Kernels.__new__(Kernels)
+BF16 = replace(CPU, precision="bf16")
+
+
 @pytest.mark.parametrize(
-    "device",
+    ("device", "flags", "found", "said"),
     [
-        replace(CPU, precision="bf16"),
-        replace(CPU, backend="torch"),
-        Device("cuda", "any", "torch", "fp16"),
+        (CPU, "avx avx2 fma", MADE, ""),
+        (BF16, "avx2 fma avx512f avx512_bf16", MADE, ""),
+        (BF16, "avx2 fma avx512f avx512_bf16 amx_bf16", None, "painted by openvino, bf16"),
+        (CPU, "sse4_2 avx", None, "no AVX2, so OpenVINO paints"),
+        (CPU, "", None, "no AVX2, so OpenVINO paints"),
+        (replace(CPU, backend="torch"), "avx2 fma", None, "painted by torch, fp32"),
+        (Device("cuda", "any", "torch", "fp16"), "avx2 fma", None, "painted by torch, fp16"),
     ],
 )
-def test_other_devices_have_faster_ways(device: Device) -> None:
-    assert style_kernel.kernels(device) is None
-
-
-def test_a_cpu_without_the_vectors_is_left_to_openvino(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_kernels_paint_where_they_are_the_fastest(
+    device: Device,
+    flags: str,
+    found: Kernels | None,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    weights: Path,  # noqa: F811
 ) -> None:
-    monkeypatch.setattr(style_kernel, "cpu_flags", lambda: "sse4_2 avx")
+    monkeypatch.setattr(style_kernel, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(style_kernel, "compiled_kernels", lambda threads: MADE)
     with caplog.at_level(logging.INFO):
-        assert style_kernel.compiled_kernels.__wrapped__(1) is None
-    assert "no AVX2, so OpenVINO paints" in caplog.text
+        assert style_kernel.kernels(device) is found
+    assert said in caplog.text
+    made = style_network.Networks(weights, device).compiled
+    assert (made.kernels if made else None) is found
 
 
 @pytest.mark.parametrize("compiler", ["", "/bin/false"])
@@ -292,23 +305,9 @@ def test_without_a_compiler_that_works_openvino_paints(
     compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MINIMOTO_CACHE", str(tmp_path))
-    monkeypatch.setattr(style_kernel, "cpu_flags", lambda: "avx2 fma")
     monkeypatch.setattr("shutil.which", lambda name: compiler or None)
     assert style_kernel.compiled_kernels.__wrapped__(1) is None
     assert "so OpenVINO paints, more slowly" in caplog.text
-
-
-def test_where_there_are_kernels_a_cpu_paints_by_them(
-    weights: Path,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-    kernels: Kernels,
-) -> None:
-    monkeypatch.setattr(style_kernel, "compiled_kernels", lambda threads: kernels)
-    made = style_network.Networks(weights, CPU).compiled
-    assert made is not None
-    assert made.kernels is kernels
-    monkeypatch.setattr(style_kernel, "compiled_kernels", lambda threads: None)
-    assert style_network.Networks(weights, CPU).compiled is None
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
