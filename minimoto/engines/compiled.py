@@ -52,7 +52,9 @@ def cpu_flags() -> str:
 def _key(source: Path, compiler: str) -> str:
     """What a library was built from, by what, and for which processor."""
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False, timeout=30).stdout
-    parts = (source.read_bytes(), repr(FLAGS).encode(), version, platform.machine().encode(), cpu_flags().encode())
+    # Headers too: a source includes those that lie beside it.
+    written = b"".join(path.read_bytes() for path in (source, *sorted(source.parent.glob("*.h"))))
+    parts = (written, repr(FLAGS).encode(), version, platform.machine().encode(), cpu_flags().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 

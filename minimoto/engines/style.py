@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from minimoto.engines import style_colour as colour
 from minimoto.engines import style_network as network
+from minimoto.engines import style_tiles as tiles
 from minimoto.engines.runtime_device import Device, choose_device
 from minimoto.engines.style_painting import Asked, Painting
 from minimoto.engines.style_settings import FastOptions, memory_plan
@@ -85,7 +86,7 @@ class FastStyle:
         own: colour.Statistics | None = None,
         progress: Callable[[float], None] = lambda done: None,
         whole: int | None = None,
-        tile: int = network.TILE,
+        tile: int = tiles.TILE,
     ) -> Pixels:
         """``photo`` in the style of ``look``, at its own size.
 
@@ -96,7 +97,7 @@ class FastStyle:
             mask: ``(H, W)``, as large as the photo: where it is styled (255) and where it stays as it is (0).
             own: colours that stand for the photo's, such as those of all frames of a sequence.
             progress: told how much is done, 0..1; what it raises ends the work.
-            whole, tile: see :func:`minimoto.engines.style_network.run`.
+            whole, tile: see :func:`minimoto.engines.style_tiles.run`.
         """
         options = options or FastOptions()
         if options.strength == 0 or (mask is not None and not mask.any()):

@@ -22,7 +22,7 @@ PLAIN_VARIANCE = 1e-4
 """Added along every axis of colour before colours are taken away: a grey picture's noise is not its colours."""
 _LEAST_VARIANCE = 1e-5
 _MOST_GAIN = 4.0
-_BAND_PIXELS = 1_000_000
+_BAND_PIXELS = 2**18
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,15 @@ def statistics(pixels: NDArray[np.generic], alpha: NDArray[np.uint8] | None = No
         band = pixels[top : top + rows].reshape(-1, 3)
         if alpha is not None:
             band = band[alpha[top : top + rows].reshape(-1) > 0]
-        values = np.asarray(band, np.float32) * np.float32(scale) - np.float32(0.5)
-        total += values.sum(0, dtype=np.float64)
-        squares += values.T @ values
-        count += len(values)
+        if not len(band):
+            continue
+        # Colour by colour: long rows are multiplied at once, columns of three one by one.
+        planes = np.stack([plane[:, 0] for plane in cv2.split(band[:, None])]).astype(np.float32)
+        planes *= np.float32(scale)
+        planes -= np.float32(0.5)
+        total += planes @ np.ones(len(band), np.float32)
+        squares += planes @ planes.T
+        count += len(band)
     if count == 0:
         return statistics(pixels)
     mean = total / count

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from minimoto.core.tiles import Box
 from minimoto.engines import style_colour as colour
 from minimoto.engines import style_network as network
+from minimoto.engines import style_tiles as tiles
+from minimoto.engines.style_seen import EDGE, Seen
 
 Pixels = NDArray[np.uint8]
 """``(H, W, 3)``, RGB."""
@@ -30,8 +32,6 @@ _NO_BROAD = 0.75
 """Scale between the two from which on the strokes would be about the same."""
 _DETAIL = 0.5
 """Of the photo's own detail, finer than the broad strokes, that is laid over them before the fine ones."""
-_EDGE = 16
-"""Pixels that the photo goes on, mirrored, beyond each edge: the network sees nothing outside, which would show."""
 _ROWS = 512
 
 
@@ -53,14 +53,14 @@ class Painting:
     """How photos are painted.
 
     Parameters:
-        whole, tile: see :func:`minimoto.engines.style_network.run`.
-        seed: see :class:`minimoto.engines.style_network.Canvas`.
+        whole, tile: see :func:`minimoto.engines.style_tiles.run`.
+        seed: see :class:`minimoto.engines.style_tiles.Canvas`.
     """
 
     networks: network.Networks
     asked: Asked
     whole: int | None = None
-    tile: int = network.TILE
+    tile: int = tiles.TILE
     seed: int = 0
 
     def styled(self, photo: Pixels, own: colour.Statistics, progress: Told) -> Pixels:
@@ -82,27 +82,24 @@ class Painting:
 
     def _once(self, photo: Pixels, own: colour.Statistics, progress: Told) -> Pixels:
         """In one pass."""
-        height, width = (_padded(side) for side in photo.shape[:2])
         result = np.empty_like(photo)
         mapped, without = colour.colour_map(own, self.asked.colours), colour.plain_map(self.asked.colours)
 
-        def write(box: Box, part: NDArray[np.float32]) -> None:
+        def write(box: Box, part: Pixels) -> None:
             rows, from_top = _overlap(box.top, box.bottom, photo.shape[0])
             columns, from_left = _overlap(box.left, box.right, photo.shape[1])
             into = result[rows, columns]
             if into.size:
-                into[:] = _bytes(part[:, from_top:, from_left:][:, : into.shape[0], : into.shape[1]])
+                into[:] = part[from_top:, from_left:][: into.shape[0], : into.shape[1]]
 
-        canvas = network.Canvas(
-            width=width,
-            height=height,
-            read=lambda box: _plain(_mirrored(photo, box), mapped, without),
+        canvas = tiles.Canvas(
+            seen=Seen(np.ascontiguousarray(photo), mapped, without, network.MULTIPLE),
             palette=colour.palette(self.asked.colours),
             write=write,
             progress=progress,
             seed=self.seed,
         )
-        network.run(self.networks, canvas, self.asked.vector, whole=self.whole, tile=self.tile)
+        tiles.run(self.networks, canvas, self.asked.vector, whole=self.whole, tile=self.tile)
         return result
 
 
@@ -118,46 +115,7 @@ def _with_detail(broad: Pixels, small: Pixels, photo: Pixels, matrix: NDArray[np
     return begun
 
 
-def _padded(side: int) -> int:
-    """A side with a mirrored edge at both ends, as wide as brings it to a multiple that the network takes."""
-    multiple = network.MULTIPLE
-    return -(-(side + 2 * _EDGE) // multiple) * multiple
-
-
-def _mirrored(photo: Pixels, box: Box) -> Pixels:
-    """``box`` of the photo with its mirrored edge, of which no whole copy is ever made."""
-    height, width = photo.shape[:2]
-    return photo[_folded(box.top, box.bottom, height)][:, _folded(box.left, box.right, width)]
-
-
-def _folded(start: int, end: int, length: int) -> slice | NDArray[np.int64]:
-    """Which of ``length`` pixels those from ``start`` to ``end`` of the padded ones are; however often they mirror."""
-    start, end = start - _EDGE, end - _EDGE
-    if start >= 0 and end <= length:
-        return slice(start, end)
-    places = np.arange(start, end) % (2 * length)
-    return np.minimum(places, 2 * length - 1 - places)
-
-
 def _overlap(start: int, end: int, length: int) -> tuple[slice, int]:
     """Where ``start`` to ``end`` of the padded photo lies in the photo, and how much of it lies before."""
-    first = min(max(0, start - _EDGE), length)
-    return slice(first, max(first, min(length, end - _EDGE))), max(0, _EDGE - start)
-
-
-def _plain(part: Pixels, mapped: colour.ColourMap, without: colour.ColourMap) -> NDArray[np.float32]:
-    """A part of the photo with its colours ``mapped`` to the wanted ones and these taken away, ``(1, 3, h, w)``."""
-    height, width = part.shape[:2]
-    flat = part.reshape(-1, 3).astype(np.float32)
-    planes = np.asarray((mapped.matrix / np.float32(255)) @ flat.T, np.float32)
-    np.add(planes, mapped.offset[:, None], out=planes)
-    # What no picture could show is cut off before.
-    planes = without.matrix @ np.clip(planes, 0, 1, out=planes)
-    return np.add(planes, without.offset[:, None], out=planes).reshape(1, 3, height, width)
-
-
-def _bytes(part: NDArray[np.float32]) -> Pixels:
-    """``(3, h, w)``, 0..1 or beyond, to ``(h, w, 3)``, rounded."""
-    interleaved = cv2.merge(list(part))
-    # Saturates, and rounds to nearest.
-    return np.asarray(cv2.convertScaleAbs(np.maximum(interleaved, 0, out=interleaved), alpha=255.0), np.uint8)
+    first = min(max(0, start - EDGE), length)
+    return slice(first, max(first, min(length, end - EDGE))), max(0, EDGE - start)

@@ -16,8 +16,9 @@ from minimoto.core.tiles import Box
 from minimoto.engines import style_network, style_transport
 from minimoto.engines.runtime_device import Device
 from minimoto.engines.style import FastStyle, Look, _shrunk
-from minimoto.engines.style_colour import LUMA, statistics
-from minimoto.engines.style_painting import Asked, Painting, _mirrored, _padded
+from minimoto.engines.style_colour import LUMA, plain_map, statistics
+from minimoto.engines.style_painting import Asked, Painting
+from minimoto.engines.style_seen import Seen
 from minimoto.engines.style_settings import MOST_PIXELS, FastOptions, memory_plan
 
 Pixels = NDArray[np.uint8]
@@ -284,6 +285,7 @@ class Bare:
     """Stands for the parts of the network: arrays of the shapes that they give, and which of them hold memory."""
 
     device = Device("cpu", "none", "torch", "fp32")
+    compiled = None
 
     def __init__(self) -> None:
         self.holding: set[str] = set()
@@ -333,12 +335,14 @@ def test_tiles_are_read_as_of_a_photo_with_mirrored_edges(width: int, height: in
     import cv2
 
     photo = picture(width, height)
-    right, bottom = _padded(width), _padded(height)
+    plain = plain_map(statistics(photo))
+    seen = Seen(photo, plain, plain, style_network.MULTIPLE)
+    right, bottom = seen.width, seen.height
     edges = (16, bottom - height - 16, 16, right - width - 16)
     padded = np.asarray(cv2.copyMakeBorder(photo, *edges, cv2.BORDER_REFLECT))
     assert (right % 8, bottom % 8) == (0, 0)
     for box in (Box(left, top, right, bottom), Box(left, top, right - left, bottom - top)):
-        assert np.array_equal(_mirrored(photo, box), padded[box.top : box.bottom, box.left : box.right])
+        assert np.array_equal(seen.mirrored(box), padded[box.top : box.bottom, box.left : box.right])
 
 
 def test_a_line_of_pixels_is_not_enlarged_to_gigabytes() -> None:
