@@ -51,7 +51,7 @@ class ColourMap:
     offset: NDArray[np.float32]
 
 
-def statistics(pixels: NDArray[np.generic], alpha: NDArray[np.uint8] | None = None) -> Statistics:
+def statistics(pixels: NDArray[np.uint8] | NDArray[np.float32], alpha: NDArray[np.uint8] | None = None) -> Statistics:
     """Mean and covariance of a picture's colours, in bands that bound the memory.
 
     Parameters:
