@@ -291,7 +291,7 @@ def test_lbfgs_goes_torchs_way() -> None:
 
 
 def test_a_history_forgets_the_oldest_and_skips_what_does_not_curve() -> None:
-    history = History(4, 2, torch.device("cpu"))
+    history = History(2, 4, torch.device("cpu"))
     history.add(torch.tensor([1.0, 0, 0, 0]), torch.tensor([-1.0, 0, 0, 0]))
     assert history.empty
     for size in (2.0, 4.0, 8.0):
