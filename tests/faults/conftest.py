@@ -76,7 +76,7 @@ class Node:
                 continue
         return found
 
-    def finished(self, job: Job, seconds: float = 18.0) -> Job:
+    def finished(self, job: Job, seconds: float = 60.0) -> Job:
         """Waits until a job has ended, with a service running at any time."""
 
         def look() -> Job | None:
