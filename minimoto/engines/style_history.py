@@ -112,12 +112,12 @@ class CompiledRows:
 
     def put(self, row: int, vector: Tensor) -> None:
         """See :class:`Rows`."""
-        at = _at(vector), self._length, _at(self._values[row]), _at(self._scales[row])
+        at = self._vector(vector), self._length, _at(self._values[row]), _at(self._scales[row])
         self._share(lambda first, last, _: self._kernels.history_round(*at, first, last))
 
     def dots(self, vectors: Sequence[Tensor], first: int, last: int) -> Tensor:
         """See :class:`Rows`."""
-        one, two = _at(vectors[0]), _at(vectors[1]) if len(vectors) > 1 else None
+        one, two = self._vector(vectors[0]), self._vector(vectors[1]) if len(vectors) > 1 else None
         rows = _at(self._values[first]), _at(self._scales[first]), self._blocks, last - first
         sums = torch.zeros(len(self._shares), last - first, len(vectors), dtype=torch.float64)
         call = self._kernels.history_dots
@@ -129,9 +129,15 @@ class CompiledRows:
         kept, out = weights.float(), torch.empty_like(vector)
         rows = _at(self._values), _at(self._scales), self._blocks, len(kept)
         call = self._kernels.history_combine
-        given = _at(vector), own, _at(kept), self._length, *rows
+        given = self._vector(vector), own, _at(kept), self._length, *rows
         self._share(lambda first, last, _: call(*given, first, last, _at(out)))
         return out
+
+    def _vector(self, vector: Tensor) -> ctypes.c_void_p:
+        """Where it lies. The kernels cannot see that it is as long as they think."""
+        if vector.shape != (self._length,) or vector.dtype != torch.float32 or not vector.is_contiguous():
+            raise ValueError(f"not {self._length} float32 in a row: {tuple(vector.shape)} {vector.dtype}")
+        return _at(vector)
 
     def _share(self, call: Callable[[int, int, int], object]) -> None:
         """Calls with (first block, last block, number of the share), side by side."""

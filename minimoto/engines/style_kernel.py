@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from minimoto.engines.compiled import cpu_flags, library
 from minimoto.engines.runtime_device import Device, threads
-from minimoto.engines.style_kernel_layout import PAINT, POINTS, SQUARE, Array, aligned
+from minimoto.engines.style_kernel_layout import PAINT, SQUARE, Array, aligned
+from minimoto.engines.winograd_points import POINTS, tiles_of
 
 log = logging.getLogger("minimoto.style")
 
@@ -33,8 +34,6 @@ EDGES = {"zero": 0, "mirror": 1, "repeat": 2}
 
 _POINTERS = ("input", "before", "weights", "after", "noise", "places", "out", "sums")
 _NUMBERS = ("in_height", "in_width", "in_channels", "out_channels", "top", "rows", "edges", "relu", "block", "next")
-_OUTPUTS = 6
-"""Pixels a side that a tile of F(6x6, 3x3) gives."""
 _ROUND = 12
 """Rows of a product of matrices that the widest vectors take at once."""
 _INSTEAD = "OpenVINO paints, more slowly"
@@ -90,7 +89,7 @@ class Kernels:
         (height, width, inputs), outputs = given.shape, after.shape[1]
         top, count = rows or (0, height)
         columns = {"plain": outputs, "painted": PAINT}.get(kernel, 4 * outputs)
-        tiles = -(-count // _OUTPUTS) * -(-width // _OUTPUTS)
+        tiles = tiles_of(count, width)
         block = _tiles(tiles, inputs + columns, self.threads)
         sums = np.empty((-(-tiles // block), 2, outputs), np.float32) if counted else None
         task = _task(

@@ -7,29 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minimoto.engines.winograd_points import KERNEL, POINTS
+
 Array = NDArray[np.float32]
 
-POINTS = 64
-"""Of F(6x6, 3x3)."""
 PAINT = 16
 """Columns of the convolution that paints: see :func:`painting`."""
 SQUARE = 16
 """Channels of a square of 2x2 pixels, of which 12 are used."""
 _ALIGNED = 64
 
-# G of F(6x6, 3x3), as the transforms of ``winograd.h`` want it; see ``winograd.py``.
-_G = np.array(
-    [
-        (1, 0, 0),
-        (-2 / 9, -2 / 9, -2 / 9),
-        (-2 / 9, 2 / 9, -2 / 9),
-        (1 / 90, 2 / 90, 4 / 90),
-        (1 / 90, -2 / 90, 4 / 90),
-        (4 / 90, 2 / 90, 1 / 90),
-        (4 / 90, -2 / 90, 1 / 90),
-        (0, 0, 1),
-    ]
-)
 # A kernel of three on what is enlarged twofold is, at the even and at the odd pixels, one of three on what is small:
 # an even pixel of the enlarged lies a quarter before the small one, an odd one a quarter behind.
 _PHASES = np.array(
@@ -58,7 +45,7 @@ def transformed(weight: NDArray[Any]) -> Array:
     """``(out, in, 3, 3)`` to what :meth:`Kernels.convolve` multiplies by: ``(64, out / 16, in, 16)``."""
     outputs, inputs = weight.shape[:2]
     taps = weight.astype(np.float64).reshape(outputs // 16, 16, inputs, 9).transpose(3, 0, 2, 1)
-    points = np.kron(_G, _G) @ taps.reshape(9, -1)
+    points = np.kron(KERNEL, KERNEL) @ taps.reshape(9, -1)
     return _packed(points.reshape(POINTS, outputs // 16, inputs, 16))
 
 

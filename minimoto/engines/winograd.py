@@ -13,25 +13,12 @@ import torch
 from torch import Tensor
 
 from minimoto.engines.compiled import library
+from minimoto.engines.winograd_points import KERNEL, POINTS, tiles_of
 
 log = logging.getLogger("minimoto.style")
 
 SOURCE = Path(__file__).with_suffix(".c")
 
-# G of F(6x6, 3x3), for the points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity (Lavin and Gray 2015, section 4). The rows of
-# 1/2 and -1/2 are scaled so that turning a kernel by 180 degrees only exchanges rows (0 with infinity, 2 with 1/2).
-_G = (
-    (1, 0, 0),
-    (-2 / 9, -2 / 9, -2 / 9),
-    (-2 / 9, 2 / 9, -2 / 9),
-    (1 / 90, 2 / 90, 4 / 90),
-    (1 / 90, -2 / 90, 4 / 90),
-    (4 / 90, 2 / 90, 1 / 90),
-    (4 / 90, -2 / 90, 1 / 90),
-    (0, 0, 1),
-)
-_POINTS = len(_G) ** 2
-_OUTPUTS = 6
 CHUNK = 32_768
 """Floats of scratch memory that the kernels have which need not say how much."""
 _PACKED = 32 * 256
@@ -83,7 +70,7 @@ class Kernels:
         """
         height, width, inputs, outputs = sizes
         block = self._tiles(height, width, inputs, outputs) if kernel == "3x3" else -(-height // parts) if parts else 8
-        floats = _POINTS * (block * (inputs + outputs) + 32) + _PACKED if kernel == "3x3" else CHUNK
+        floats = POINTS * (block * (inputs + outputs) + 32) + _PACKED if kernel == "3x3" else CHUNK
         numbers = dict(zip(("height", "width", "in_channels", "out_channels"), sizes, strict=True))
         pointers = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
         task = _Task(**pointers, **numbers, **{name: int(flag) for name, flag in flags.items()}, block=block)
@@ -101,7 +88,7 @@ class Kernels:
 
     def _tiles(self, height: int, width: int, inputs: int, outputs: int) -> int:
         """Tiles a block: few where few channels let all stay in the second cache, more where weights weigh more."""
-        tiles = -(-height // _OUTPUTS) * -(-width // _OUTPUTS)
+        tiles = tiles_of(height, width)
         wanted = 24 if inputs + outputs <= 256 else 48 if inputs + outputs <= 384 else 96
         # As many blocks for each thread as for the others.
         blocks = -(-tiles // (wanted * self.threads)) * self.threads
@@ -110,12 +97,12 @@ class Kernels:
 
 def transformed(weight: Tensor) -> Tensor:
     """(out, in, 3, 3) to what the kernel ``3x3`` multiplies by: (64, out / 16, in, 16), float32."""
-    g = torch.tensor(_G, dtype=torch.float64)
+    g = torch.tensor(KERNEL, dtype=torch.float64)
     outputs, inputs = weight.shape[:2]
-    found = torch.empty(_POINTS, outputs // 16, inputs, 16)
+    found = torch.empty(POINTS, outputs // 16, inputs, 16)
     for panel in range(outputs // 16):
         part = torch.einsum("ai,ocij,bj->abco", g, weight[16 * panel : 16 * panel + 16].double(), g)
-        found[:, panel] = part.reshape(_POINTS, inputs, 16).float()
+        found[:, panel] = part.reshape(POINTS, inputs, 16).float()
     return found
 
 

@@ -161,3 +161,15 @@ def test_a_history_in_8_bits_goes_as_low_as_torchs() -> None:
 
     optimizer.step(closure)
     assert loss(found) < max(1.01 * loss(x.detach()), 1e-3 * loss(torch.ones(3000)))
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(3), torch.zeros(4, dtype=torch.float64), torch.zeros(8)[::2]])
+def test_what_the_kernels_would_read_beyond_is_refused(wrong: Tensor) -> None:
+    rows = made("compiled", 1, 4)
+    for call in (
+        lambda: rows.put(0, wrong),
+        lambda: rows.dots([wrong], 0, 1),
+        lambda: rows.combined(torch.zeros(1), wrong, 1.0),
+    ):
+        with pytest.raises(ValueError, match="not 4 float32 in a row"):
+            call()
