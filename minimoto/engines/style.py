@@ -104,7 +104,7 @@ class FastStyle:
             progress(1.0)
             return photo.copy()
         height, width = photo.shape[:2]
-        own = own or colour.statistics(photo, alpha)
+        own = own or self._statistics(photo, alpha)
         seen = _without_hidden(photo, alpha, own)
         size = memory_plan(width, height).size
         if size != (width, height):
@@ -116,6 +116,12 @@ class FastStyle:
         if size != (width, height):
             styled = np.asarray(cv2.resize(styled, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
         return _blended(photo, styled, options, mask)
+
+    def _statistics(self, photo: Pixels, alpha: NDArray[np.uint8] | None) -> colour.Statistics:
+        gpu = self._networks.gpu
+        if gpu is None or alpha is not None or not gpu.takes(photo.shape[0] * photo.shape[1]):
+            return colour.statistics(photo, alpha)
+        return gpu.statistics(photo)
 
     def _vector(self, views: Sequence[Pixels], own: colour.Statistics) -> network.StyleVector:
         without = colour.plain_map(own)

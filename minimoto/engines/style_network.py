@@ -16,6 +16,7 @@ from minimoto.engines.runtime_device import Device
 from minimoto.engines.style_transport import Moments, moments
 
 if TYPE_CHECKING:
+    from minimoto.engines.style_gpu import GpuPainter
     from minimoto.engines.style_kernel_run import KernelNetwork
 
 Array = NDArray[np.float32]
@@ -73,6 +74,15 @@ class Networks:
         return None if made is None else KernelNetwork(made, self.weights)
 
     @functools.cached_property
+    def gpu(self) -> GpuPainter | None:
+        """All of the painting on a GPU of NVIDIA, if that is the device."""
+        if self.device.kind != "cuda":
+            return None
+        from minimoto.engines.style_gpu import GpuPainter
+
+        return GpuPainter(self.weights)
+
+    @functools.cached_property
     def _loaded(self) -> dict[str, runtime.Network]:
         return {}
 
@@ -85,6 +95,8 @@ class Networks:
         """Gives back the memory that the last calls of all parts needed."""
         for network in self._loaded.values():
             network.release()
+        if self.gpu is not None:
+            self.gpu.release()
 
 
 def specs(weights: Path) -> dict[str, runtime.Spec]:

@@ -66,10 +66,15 @@ class Painting:
     def styled(self, photo: Pixels, own: colour.Statistics, progress: Told) -> Pixels:
         """The photo, whose colours are ``own``, in full strength."""
         height, width = photo.shape[:2]
-        scale = (BROAD / (height * width)) ** 0.5
-        if scale > _NO_BROAD:
+        size = _broad(width, height)
+        gpu = self.networks.gpu
+        if gpu is not None and self.whole is None and gpu.takes(height * width):
+            asked = own, self.asked.vector, self.asked.colours, self.seed
+            result = gpu.styled_twice(photo, *asked, size, _DETAIL, progress) if size else gpu.styled(photo, *asked)
+            progress(1.0)
+            return result
+        if size is None:
             return self._once(photo, own, progress)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
         share = size[0] * size[1] / (height * width)
         broad = self._once(small, own, lambda done: progress(done * share))
@@ -101,6 +106,14 @@ class Painting:
         )
         tiles.run(self.networks, canvas, self.asked.vector, whole=self.whole, tile=self.tile)
         return result
+
+
+def _broad(width: int, height: int) -> tuple[int, int] | None:
+    """The size that a photo of this one is painted at first, if it is."""
+    scale = (BROAD / (height * width)) ** 0.5
+    if scale > _NO_BROAD:
+        return None
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _with_detail(broad: Pixels, small: Pixels, photo: Pixels, matrix: NDArray[np.float32]) -> Pixels:

@@ -20,12 +20,14 @@ from minimoto.core.tiles import Tile, tiles
 from minimoto.engines.published import UPSCALERS, denoise_weights
 from minimoto.engines.registry import model_path
 from minimoto.engines.runtime import load
+from minimoto.engines.runtime_device import choose_device
 from minimoto.engines.runtime_shipped import load_shipped
 from minimoto.engines.upscale_denoise import REACH, denoised, noise_of
 from minimoto.engines.upscale_settings import COMPACT, UpscaleSettings, cut, scale_of
 
 if TYPE_CHECKING:
     from minimoto.engines.runtime import Device, Network
+    from minimoto.engines.upscale_gpu import GpuUpscaler
 
 Pixels = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -66,6 +68,7 @@ class Upscaler:
 
     def __init__(self, settings: UpscaleSettings, device: Device | None = None) -> None:
         self._settings = settings
+        self._gpu = _gpu(settings, device or choose_device())
         self._network = _network(settings, device)
         self._by_luma = settings.model == COMPACT
         self._scale = scale_of(settings.model, settings.factor)
@@ -85,6 +88,9 @@ class Upscaler:
             progress: called with 0..1 after each run of the network.
         """
         height, width = pixels.shape[:2]
+        if self._gpu is not None and _channels(pixels) != 4 and self._gpu.takes(width):
+            yield from self._gpu.strips(pixels, progress)
+            return
         sides = cut(self._settings)
         noise = self._noise(pixels)
         reach = sides.overlap + (REACH if noise else 0) + (FILL_REACH if _channels(pixels) == 4 else 0)
@@ -150,6 +156,16 @@ class Upscaler:
         if picture.shape[1::-1] == size:
             return picture
         return np.asarray(cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _gpu(settings: UpscaleSettings, device: Device) -> GpuUpscaler | None:
+    """All of the work on a GPU of NVIDIA, where it is the compact network's, once, and nothing else is asked."""
+    plain = settings.model == COMPACT and settings.ensemble == 1 and not settings.denoise
+    if device.kind != "cuda" or not plain or settings.tile or settings.overlap is not None:
+        return None
+    from minimoto.engines.upscale_gpu import GpuUpscaler
+
+    return GpuUpscaler(settings.factor, model_path(f"upscale{settings.factor}"), cut(settings).overlap)
 
 
 def _network(settings: UpscaleSettings, device: Device | None) -> Network:

@@ -285,7 +285,7 @@ class Bare:
     """Stands for the parts of the network: arrays of the shapes that they give, and which of them hold memory."""
 
     device = Device("cpu", "none", "torch", "fp32")
-    compiled = None
+    compiled = gpu = None
 
     def __init__(self) -> None:
         self.holding: set[str] = set()

@@ -1,0 +1,347 @@
+"""The ``fast`` style on a GPU of NVIDIA: the photo goes there as bytes, and what comes back is the painting.
+
+The same painting as that of :mod:`minimoto.engines.style_painting` and :mod:`minimoto.engines.style_tiles`, in one go:
+colours, features, their moments and roots, and the broad strokes before the fine ones never leave the GPU. Convolutions
+are computed in half precision, everything else in float32, roots of covariances in float64. A photo of up to
+:data:`GRAPHED` pixels is replayed as a CUDA graph: it takes less time than its hundred kernels take to be launched.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from minimoto.engines import style_colour as colour
+from minimoto.engines.runtime import ENOUGH
+from minimoto.engines.runtime_check import psnr
+from minimoto.engines.style_gpu_net import GpuNetwork, Rooted
+from minimoto.engines.style_net import GRAIN, MULTIPLE
+from minimoto.engines.style_seen import EDGE, folded
+from minimoto.engines.style_transport import Moments, widened
+
+if TYPE_CHECKING:
+    from minimoto.engines.style_network import StyleVector
+
+log = logging.getLogger("minimoto.runtime")
+
+Pixels = NDArray[np.uint8]
+Told = Callable[[float], None]
+
+GRAPHED = 4_000_000
+"""Pixels up to which a photo's kernels are captured as a graph; for a larger one they outlast their launches."""
+GRAPHS = 4
+"""Of so many sizes of photos the graphs are kept, each with its memory."""
+BYTES = 140
+"""Of the GPU's memory, for each pixel of a photo."""
+_CHUNK = 4096
+_EXAMPLE = 96
+"""Pixels a side of the picture that half precision is tried on."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a painting is made by, on the GPU.
+
+    Parameters:
+        code: ``(1, CODE)``.
+        near, far: root of the covariance and mean of the style's features: ``(C, C)`` and ``(C, 1)``, float64.
+        maps: the photo's colours to the wanted ones, and these to none: ``(2, 3, 4)``.
+        palette: ``(3, 4)``.
+        near_grain, far_grain: noise, ``(1, GRAIN, h, w)``.
+        rows, columns: of the photo, that those of the photo with its mirrored edges are.
+    """
+
+    code: Tensor
+    near: Rooted
+    far: Rooted
+    maps: Tensor
+    palette: Tensor
+    near_grain: Tensor
+    far_grain: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        grains = self.near_grain, self.far_grain
+        return self.code, *self.near, *self.far, self.maps, self.palette, *grains, self.rows, self.columns
+
+    def copied(self) -> Wanted:
+        """The same in memory of its own."""
+        code, near, near_mean, far, far_mean, *others = (one.clone() for one in self.tensors())
+        return Wanted(code, (near, near_mean), (far, far_mean), *others)
+
+
+class GpuPainter:
+    """Paints photos on a device of torch.
+
+    Parameters:
+        weights: the network's safetensors file.
+        device: torch's name of it. On the CPU, where this is no faster than anything, it computes in float32.
+    """
+
+    def __init__(self, weights: Path, device: str = "cuda") -> None:
+        self._device = torch.device(device)
+        self._graphs: OrderedDict[tuple[int, int], _Replayed] = OrderedDict()
+        self._grains: tuple[tuple[int, int, int], tuple[Tensor, Tensor]] | None = None
+        self._style: tuple[StyleVector, tuple[Tensor, ...]] | None = None
+        self._network = GpuNetwork(weights).to(self._device)
+        if self._device.type == "cuda":
+            self._network = self._in_half_precision()
+
+    def takes(self, pixels: int) -> bool:
+        """Whether the GPU has room for a photo of so many pixels."""
+        if self._device.type != "cuda":
+            return True
+        free, _ = torch.cuda.mem_get_info(self._device)
+        kept = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        return pixels * BYTES < free + kept
+
+    def statistics(self, photo: Pixels) -> colour.Statistics:
+        """As :func:`minimoto.engines.style_colour.statistics`."""
+        flat = self._there(photo).reshape(-1, 3)
+        count, whole = len(flat), len(flat) // _CHUNK * _CHUNK
+        # Beside each colour a one, so that the products hold the sums too.
+        sums = torch.zeros(4, 4, dtype=torch.float64, device=self._device)
+        for part in (flat[:whole].reshape(-1, _CHUNK, 3), flat[whole:][None]):
+            numbers = functional.pad(part.float() / 255 - 0.5, (0, 1), value=1.0)
+            sums += (numbers.transpose(1, 2) @ numbers).double().sum(0)
+        means = sums.cpu().numpy() / count
+        mean = means[3, :3]
+        return colour.Statistics(mean + 0.5, means[:3, :3] - np.outer(mean, mean))
+
+    def styled(
+        self, photo: Pixels, own: colour.Statistics, style: StyleVector, colours: colour.Statistics, seed: int
+    ) -> Pixels:
+        """The photo ``(H, W, 3)``, whose colours are ``own``, in one pass.
+
+        Parameters:
+            colours: that it is given before it is painted.
+            seed: of the noise.
+        """
+        return self._back(self._once(self._there(photo), own, style, colours, seed))
+
+    def styled_twice(
+        self,
+        photo: Pixels,
+        own: colour.Statistics,
+        style: StyleVector,
+        colours: colour.Statistics,
+        seed: int,
+        size: tuple[int, int],
+        detail: float,
+        told: Told,
+    ) -> Pixels:
+        """The photo, painted at ``size`` (width, height) first, and what comes of it painted again.
+
+        Parameters:
+            detail: share of the photo's own detail, finer than ``size``, that is laid over the first painting.
+            told: told how much is done.
+        """
+        there = self._there(photo)
+        given = _planes(there)
+        small = _bytes(_area(given, size))
+        broad = self._once(_interleaved(small), own, style, colours, seed)
+        told(0.1)
+        plain, begun = (_enlarged(one, given) for one in (small, _planes(broad)))
+        matrix = torch.from_numpy(colour.colour_map(own, colours).matrix * np.float32(detail)).to(self._device)
+        begun += torch.einsum("oc,nchw->nohw", matrix, given - plain)
+        del given, plain
+        # It has the wanted colours by now; they are not matched again.
+        result = self._once(_interleaved(_bytes(begun)), colours, style, colours, seed)
+        return self._back(result)
+
+    def release(self) -> None:
+        """Gives back the memory of the graphs and of what is kept of the last photo."""
+        self._graphs.clear()
+        self._grains = self._style = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _once(
+        self, photo: Tensor, own: colour.Statistics, style: StyleVector, colours: colour.Statistics, seed: int
+    ) -> Tensor:
+        height, width = photo.shape[:2]
+        wanted = self._wanted(own, style, colours, (width, height), seed)
+        with torch.inference_mode():
+            if self._device.type != "cuda" or height * width > GRAPHED:
+                return self._painted(photo, wanted)
+            key = (width, height)
+            if key not in self._graphs:
+                while len(self._graphs) >= GRAPHS:
+                    self._graphs.popitem(last=False)
+                self._graphs[key] = _Replayed(self._painted, photo, wanted)
+            self._graphs.move_to_end(key)
+            return self._graphs[key](photo, wanted)
+
+    def _painted(self, photo: Tensor, wanted: Wanted) -> Tensor:
+        """``(H, W, 3)``, bytes, to the same, painted."""
+        height, width = photo.shape[:2]
+        seen = photo.index_select(0, wanted.rows).index_select(1, wanted.columns).float()
+        to_wanted, to_none = wanted.maps[0], wanted.maps[1]
+        # What no picture could show is cut off before the colours are taken away.
+        seen = (seen @ (to_wanted[:, :3] / 255).T + to_wanted[:, 3]).clamp_(0, 1)
+        seen = seen @ to_none[:, :3].T + to_none[:, 3]
+        plain = self._network(
+            seen.permute(2, 0, 1)[None], wanted.code, wanted.near, wanted.far, wanted.near_grain, wanted.far_grain
+        )
+        inner = plain[EDGE : EDGE + height, EDGE : EDGE + width].float()
+        painted = inner @ wanted.palette[:, :3].T + wanted.palette[:, 3]
+        return _bytes(painted.mul_(255)).byte()
+
+    def _wanted(
+        self,
+        own: colour.Statistics,
+        style: StyleVector,
+        colours: colour.Statistics,
+        size: tuple[int, int],
+        seed: int,
+    ) -> Wanted:
+        maps = [colour.colour_map(own, colours), colour.plain_map(colours)]
+        affine = np.stack([np.concatenate([one.matrix, one.offset[:, None]], 1) for one in maps])
+        code, near, near_mean, far, far_mean = self._known(style)
+        places = (self._sent(folded(0, _padded(side), side)) for side in (size[1], size[0]))
+        palette = self._sent(colour.palette(colours))
+        return Wanted(
+            code, (near, near_mean), (far, far_mean), self._sent(affine), palette, *self._grain(size, seed), *places
+        )
+
+    def _known(self, style: StyleVector) -> tuple[Tensor, ...]:
+        """What is needed of a style, kept for the next photo."""
+        if self._style is None or self._style[0] is not style:
+            numbers = style.code, *_rooted(style.near), *_rooted(style.far)
+            self._style = style, tuple(self._sent(one) for one in numbers)
+        return self._style[1]
+
+    def _sent(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(np.array(array)).to(self._device, non_blocking=True)
+
+    def _grain(self, size: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
+        """The noise that a :class:`~minimoto.engines.style_tiles.Canvas` of this size has."""
+        key = (*size, seed)
+        if self._grains is None or self._grains[0] != key:
+            chance = np.random.default_rng(seed)
+            width, height = (_padded(side) for side in size)
+            near, far = (
+                self._sent(chance.standard_normal((1, GRAIN, height // n, width // n), np.float32)) for n in (4, 8)
+            )
+            self._grains = key, (near, far)
+        return self._grains[1]
+
+    def _there(self, photo: Pixels) -> Tensor:
+        if self._device.type != "cuda":
+            return self._sent(photo)
+        locked = torch.empty(photo.shape, dtype=torch.uint8, pin_memory=True)
+        np.copyto(locked.numpy(), photo)
+        return locked.to(self._device, non_blocking=True)
+
+    def _back(self, painted: Tensor) -> Pixels:
+        if self._device.type != "cuda":
+            return np.asarray(painted.cpu().numpy(), np.uint8)
+        result = torch.empty(painted.shape, dtype=torch.uint8, pin_memory=True)
+        result.copy_(painted)
+        return np.asarray(result.numpy(), np.uint8)
+
+    def _in_half_precision(self) -> GpuNetwork:
+        """The network in half precision, if that holds :data:`ENOUGH` to float32."""
+        network, half = self._network, self._network.halved()
+        chance = torch.Generator().manual_seed(0)
+        arrays = network.example(_EXAMPLE, chance)
+        with torch.inference_mode():
+            exact, fast = (one(*arrays).float().cpu().numpy() for one in (network, half))
+        held = psnr(fast, exact)
+        if held > ENOUGH:
+            log.info("style: painted on the GPU in half precision, %.1f dB from fp32", held)
+            return half
+        log.warning("style: half precision holds only %.1f dB to fp32, not %.0f, so it is not used", held, ENOUGH)
+        return network
+
+
+class _Replayed:
+    """A painting of one size as a CUDA graph.
+
+    Source: PyTorch, CUDA semantics, "CUDA Graphs": warm up on a side stream, then capture.
+    """
+
+    def __init__(self, paint: Callable[[Tensor, Wanted], Tensor], photo: Tensor, wanted: Wanted) -> None:
+        self._photo, self._wanted = photo.clone(), wanted.copied()
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+            self._capture(paint)
+
+    def _capture(self, paint: Callable[[Tensor, Wanted], Tensor]) -> None:
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                paint(self._photo, self._wanted)
+        torch.cuda.current_stream().wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._painted = paint(self._photo, self._wanted)
+
+    def __call__(self, photo: Tensor, wanted: Wanted) -> Tensor:
+        """The painting; what is returned is written over by the next call."""
+        self._photo.copy_(photo)
+        for place, given in zip(self._wanted.tensors(), wanted.tensors(), strict=True):
+            place.copy_(given)
+        self._graph.replay()
+        return self._painted
+
+
+def _rooted(moments: Moments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The symmetric root of a widened covariance, and the mean as a column."""
+    values, axes = np.linalg.eigh(widened(moments.covariance))
+    return (axes * np.sqrt(np.maximum(values, 0))) @ axes.T, moments.mean[:, None]
+
+
+def _padded(side: int) -> int:
+    """As :attr:`minimoto.engines.style_seen.Seen.width`."""
+    return -(-(side + 2 * EDGE) // MULTIPLE) * MULTIPLE
+
+
+def _planes(photo: Tensor) -> Tensor:
+    """``(H, W, 3)``, bytes, to ``(1, 3, H, W)``, 0..255, float32."""
+    return photo.permute(2, 0, 1)[None].float()
+
+
+def _bytes(planes: Tensor) -> Tensor:
+    """``(1, 3, H, W)``, 0..255, as whole numbers."""
+    return planes.round().clamp_(0, 255)
+
+
+def _interleaved(planes: Tensor) -> Tensor:
+    return planes[0].permute(1, 2, 0).to(torch.uint8).contiguous()
+
+
+def _enlarged(planes: Tensor, like: Tensor) -> Tensor:
+    """As OpenCV's ``INTER_CUBIC``, whole numbers again."""
+    return _bytes(functional.interpolate(planes, like.shape[2:], mode="bicubic", align_corners=False))
+
+
+def _area(planes: Tensor, size: tuple[int, int]) -> Tensor:
+    """As OpenCV's ``INTER_AREA``: each pixel the mean of those that it covers, wholly or in part."""
+    width, height = size
+    across, down = (
+        _covered(length, count).to(planes.device)
+        for length, count in zip((planes.shape[3], planes.shape[2]), (width, height), strict=True)
+    )
+    return down @ (planes @ across.T)
+
+
+def _covered(length: int, count: int) -> Tensor:
+    """How much of each of ``length`` pixels lies in each of ``count``: ``(count, length)``, rows sum to 1."""
+    edges = torch.linspace(0, length, count + 1, dtype=torch.float64)
+    places = torch.arange(length, dtype=torch.float64)
+    ends = torch.minimum(edges[1:, None], places + 1)
+    shared = (ends - torch.maximum(edges[:-1, None], places)).clamp(min=0)
+    return (shared * (count / length)).float()

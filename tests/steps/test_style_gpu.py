@@ -1,0 +1,171 @@
+"""The ``fast`` style as it is painted on a GPU, held to the way by the network's parts; on the CPU, so far as there is
+no GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from style_weights import engine, weights  # noqa: F401
+from torch import nn
+from torch.nn import functional
+
+from minimoto.engines.runtime import ENOUGH
+from minimoto.engines.runtime_check import psnr
+from minimoto.engines.style import FastStyle, Look
+from minimoto.engines.style_colour import statistics
+from minimoto.engines.style_gpu import GpuPainter, _area
+from minimoto.engines.style_gpu_net import Doubling, _inverse_root, moved
+from minimoto.engines.style_painting import Asked, Painting
+from minimoto.engines.style_settings import FastOptions
+from minimoto.engines.style_transport import moments, transport
+
+Pixels = NDArray[np.uint8]
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
+    ),
+]
+EXACT = {"cpu": 70.0, "cuda": ENOUGH}
+"""Decibels that a painting is held to."""
+
+
+def picture(width: int, height: int, seed: int = 0) -> Pixels:
+    chance = np.random.default_rng(seed)
+    coarse = chance.integers(0, 256, (5, 6, 3), np.uint8)
+    pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    return np.clip(pixels + chance.integers(-12, 12, pixels.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def look(engine: FastStyle) -> Look:  # noqa: F811
+    return engine.look([picture(400, 300, 7)])
+
+
+@pytest.fixture(scope="module", params=DEVICES)
+def painter(request: pytest.FixtureRequest, weights: Path) -> tuple[str, GpuPainter]:  # noqa: F811
+    return request.param, GpuPainter(weights, request.param)
+
+
+def held(one: Pixels, other: Pixels) -> float:
+    assert one.shape == other.shape
+    return psnr(one / np.float32(255), other / np.float32(255))
+
+
+@pytest.mark.parametrize("size", [(200, 150), (67, 301), (8, 5), (1, 1)])
+def test_a_painting_is_that_of_the_parts(
+    engine: FastStyle,  # noqa: F811
+    look: Look,
+    painter: tuple[str, GpuPainter],
+    size: tuple[int, int],
+) -> None:
+    device, gpu = painter
+    photo = picture(*size)
+    own = statistics(photo)
+    asked = Asked(look.vector, look.colours)
+    wanted = Painting(engine._networks, asked, seed=3).styled(photo, own, lambda done: None)
+    for _ in range(2):
+        assert held(gpu.styled(photo, own, look.vector, look.colours, 3), wanted) > EXACT[device]
+
+
+def test_a_large_photo_is_painted_twice(
+    engine: FastStyle,  # noqa: F811
+    look: Look,
+    painter: tuple[str, GpuPainter],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("minimoto.engines.style_painting.BROAD", 20_000)
+    _, gpu = painter
+    photo = picture(301, 223)
+    asked = Asked(look.vector, look.colours)
+    wanted = Painting(engine._networks, asked).styled(photo, statistics(photo), lambda done: None)
+    parts = engine._networks
+    told: list[float] = []
+    with monkeypatch.context() as patch:
+        patch.setitem(parts.__dict__, "gpu", gpu)
+        got = Painting(parts, asked).styled(photo, statistics(photo), told.append)
+    # The second painting exaggerates how the first one was rounded.
+    assert held(got, wanted) > ENOUGH
+    assert told[-1] == 1
+    assert told == sorted(told)
+
+
+def test_photos_go_to_the_gpu_as_a_whole(
+    engine: FastStyle,  # noqa: F811
+    look: Look,
+    painter: tuple[str, GpuPainter],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo = picture(120, 90)
+    wanted = engine.apply(photo, look, FastOptions(colors="keep"))
+    monkeypatch.setitem(engine._networks.__dict__, "gpu", painter[1])
+    assert held(engine.apply(photo, look, FastOptions(colors="keep")), wanted) > EXACT[painter[0]] - 10
+    monkeypatch.setattr(GpuPainter, "takes", lambda self, pixels: False)
+    assert np.array_equal(engine.apply(photo, look, FastOptions(colors="keep")), wanted)
+
+
+@pytest.mark.parametrize("size", [(100, 80), (64, 64), (1, 1), (4099, 1)])
+def test_colours_are_counted_as_on_the_cpu(painter: tuple[str, GpuPainter], size: tuple[int, int]) -> None:
+    photo = picture(*size)
+    got, wanted = painter[1].statistics(photo), statistics(photo)
+    assert np.allclose(got.mean, wanted.mean, atol=1e-5)
+    assert np.allclose(got.covariance, wanted.covariance, atol=1e-5)
+
+
+def test_no_enlarged_features_are_needed() -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(5, 3, 3, padding=1).requires_grad_(False)
+    features = torch.randn(1, 5, 7, 9)
+    enlarged = functional.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
+    wanted, got = layer(enlarged), Doubling(layer)(features)
+    assert got.shape == wanted.shape
+    assert torch.allclose(got[:, :, 2:-2, 2:-2], wanted[:, :, 2:-2, 2:-2], atol=1e-5)
+
+
+def test_features_are_moved_as_by_the_parts() -> None:
+    torch.manual_seed(0)
+    mixed = torch.randn(64, 8) @ torch.randn(8, 20 * 30) + 0.1 * torch.randn(64, 600)
+    features, style = mixed.reshape(1, 64, 20, 30), torch.randn(1, 64, 16, 16)
+    aim = moments(style.numpy())
+    wanted = transport(moments(features.numpy()), aim)(features.numpy())
+    covariance = torch.from_numpy(aim.covariance)
+    spare = 0.03 * covariance.trace() / 64 + 1e-5
+    values, axes = torch.linalg.eigh(covariance + spare * torch.eye(64))
+    root = (axes * values.sqrt()) @ axes.T
+    got = moved(features, (root, torch.from_numpy(aim.mean)[:, None]))
+    assert np.abs(got.numpy() - wanted).max() < 1e-3
+
+
+def test_roots_of_what_varies_two_hundred_times_as_much_one_way_as_another() -> None:
+    torch.manual_seed(0)
+    axes, _ = torch.linalg.qr(torch.randn(128, 128, dtype=torch.float64))
+    matrix = (axes * torch.logspace(0, -4.6, 128, dtype=torch.float64)) @ axes.T
+    inverse = _inverse_root(matrix)
+    assert torch.allclose(inverse @ matrix @ inverse, torch.eye(128, dtype=torch.float64), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(100, 70), (33, 41), (1, 1)])
+def test_photos_are_shrunk_as_by_opencv(size: tuple[int, int]) -> None:
+    photo = picture(211, 97)
+    wanted = cv2.resize(photo.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    got = _area(torch.from_numpy(photo).permute(2, 0, 1)[None].float(), size)[0].permute(1, 2, 0).numpy()
+    assert np.abs(got - wanted).max() < 1e-2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_more_sizes_than_graphs_are_kept(engine: FastStyle, look: Look, weights: Path) -> None:  # noqa: F811
+    gpu = GpuPainter(weights)
+    for side in (40, 50, 60, 70, 80, 90, 40):
+        photo = picture(side, side)
+        own = statistics(photo)
+        wanted = Painting(engine._networks, Asked(look.vector, look.colours)).styled(photo, own, lambda done: None)
+        assert held(gpu.styled(photo, own, look.vector, look.colours, 0), wanted) > ENOUGH
+    gpu.release()
+    assert held(gpu.styled(photo, own, look.vector, look.colours, 0), wanted) > ENOUGH
