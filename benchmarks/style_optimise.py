@@ -63,11 +63,12 @@ def pictures(size: int) -> tuple[Tensor, Tensor]:
     return found[0], found[1]
 
 
-def peer(vgg: Vgg, size: int, options: OptimiseOptions, watch: Watch | None = None) -> Run:
+def peer(vgg: Vgg, size: int, options: OptimiseOptions, watch: Watch | None = None, device: str = "cpu") -> Run:
     """The peer, ready to run a number of iterations; it returns the losses."""
     from benchmarks.style_peer import peer as written_anew
 
-    return written_anew(vgg, *pictures(size), options, watch)
+    photo, style = (picture.to(device) for picture in pictures(size))
+    return written_anew(vgg, photo, style, options, watch)
 
 
 def objective(vgg: Vgg, size: int, options: OptimiseOptions) -> Objective:
@@ -76,17 +77,18 @@ def objective(vgg: Vgg, size: int, options: OptimiseOptions) -> Objective:
     from minimoto.engines.style_objective import Objective
     from minimoto.engines.style_scales import features_on
 
-    photo, style = pictures(size)
     layers = {*options.content_layers, *options.style_layers}
     features = features_on(vgg, layers, options.pooling, choose_device())
+    photo, style = (picture.to(features.device) for picture in pictures(size))
     return Objective(features, vgg, photo, [style], options)
 
 
 def ours(vgg: Vgg, size: int, options: OptimiseOptions) -> Run:
     """minimoto's engine, as :func:`peer`."""
+    from minimoto.engines.runtime import choose_device
     from minimoto.engines.style_descent import adam, lbfgs
 
-    minimised, photo = objective(vgg, size, options), pictures(size)[0]
+    minimised, photo = objective(vgg, size, options), pictures(size)[0].to(choose_device().kind)
 
     def run(iterations: int, start: Tensor = photo) -> list[float]:
         seen: list[float] = []

@@ -78,7 +78,7 @@ def sequential(
     for layer in vgg.layers:
         if layer.pools:
             net.append(nn.MaxPool2d(2))
-        net.append(_convolution(layer)).append(nn.ReLU(inplace=True))
+        net.append(_convolution(layer).to(photo.device)).append(nn.ReLU(inplace=True))
         if layer.name in options.content_layers:
             contents.append(Content(options.content_weight))
             net.append(contents[-1])

@@ -92,16 +92,16 @@ class AdaIn(nn.Module):
         return out
 
 
-def runner(build: Callable[[], nn.Module], threads: int) -> Callable[[Pixels], Pixels]:
+def runner(build: Callable[[], nn.Module], threads: int, device: str = "cpu") -> Callable[[Pixels], Pixels]:
     """The network in eager float32, from pixels to pixels."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    module = build().eval()
+    module = build().eval().to(device)
 
     def run(photo: Pixels) -> Pixels:
         with torch.inference_mode():
-            given = torch.from_numpy(photo).permute(2, 0, 1)[None].float().div(255)
+            given = torch.from_numpy(photo).to(device).permute(2, 0, 1)[None].float().div(255)
             made = module(given)[0].mul(255).clamp(0, 255).permute(1, 2, 0).to(torch.uint8)
-        return np.asarray(made.contiguous().numpy(), np.uint8)
+        return np.asarray(made.contiguous().cpu().numpy(), np.uint8)
 
     return run

@@ -69,20 +69,22 @@ class Span:
         return np.asarray(self.rgb(small) @ LUMA, np.float32)
 
 
-def compact_eager(factor: int, convolutions: int, threads: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+def compact_eager(
+    factor: int, convolutions: int, threads: int, device: str = "cpu"
+) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
     """Real-ESRGAN's compact network in eager PyTorch, whole picture at once, with random weights: for its time."""
     import torch
 
     from minimoto.engines.realesrgan import Compact
 
     torch.set_num_threads(threads)
-    network = Compact(convolutions, factor).eval().requires_grad_(False)
+    network = Compact(convolutions, factor).eval().requires_grad_(False).to(device)
 
     def enlarge(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
         with torch.inference_mode():
-            given = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
+            given = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float() / 255
             result = network(given)[0].clamp(0, 1).mul(255).round().byte()
-        return np.asarray(result.permute(1, 2, 0).numpy())
+        return np.asarray(result.permute(1, 2, 0).cpu().numpy())
 
     return enlarge
 
