@@ -64,8 +64,8 @@ def lbfgs(evaluate: Evaluate, start: Tensor, iterations: int, corrections: int) 
 class History:
     """The last steps and the gradient's changes over them, in 8 bits (:mod:`minimoto.engines.style_history`).
 
-    Only inner products enter the two loops (Chen et al. 2014, "Large-scale L-BFGS using MapReduce", algorithm 3), so
-    all that is long is read three times an iteration, and the update is exact for the rounded vectors.
+    A direction needs inner products alone (Chen et al. 2014, "Large-scale L-BFGS using MapReduce", algorithm 3), so all
+    that is long is read three times an iteration, and the update is exact for the rounded vectors.
     """
 
     def __init__(self, corrections: int, length: int, device: torch.device) -> None:
@@ -101,30 +101,28 @@ class History:
 
     def direction(self, gradient: Tensor) -> Tensor:
         """The way to go: minus the inverse Hessian's estimate times ``gradient``."""
-        weights, scale = self._two_loops(self._rows.dots([gradient], 0, self._used())[:, 0])
+        weights, scale = self._weights(self._rows.dots([gradient], 0, self._used())[:, 0])
         return self._rows.combined(weights, gradient, -scale)
 
     def _used(self) -> int:
         """Vectors up to the last one that counts; one slot among them may be free."""
         return 2 * (max(self._order) + 1)
 
-    def _two_loops(self, along: Tensor) -> tuple[Tensor, float]:
-        """The direction as weights of the steps and changes, and minus its weight of the gradient."""
-        used = len(along)
-        products = self._products[:used, :used]
-        weights = torch.zeros(used, dtype=torch.float64)
-        own = -1.0
-        alphas = {}
-        for slot in reversed(self._order):
-            step, change = 2 * slot, 2 * slot + 1
-            alphas[slot] = (weights @ products[:, step] + own * along[step]) / products[step, change]
-            weights[change] -= alphas[slot]
-        step = 2 * self._order[-1]
-        scale = float(products[step, step + 1] / products[step + 1, step + 1])
-        weights *= scale
-        own *= scale
-        for slot in self._order:
-            step, change = 2 * slot, 2 * slot + 1
-            beta = (weights @ products[:, change] + own * along[change]) / products[step, change]
-            weights[step] += alphas[slot] - beta
-        return weights, -own
+    def _weights(self, along: Tensor) -> tuple[Tensor, float]:
+        """The direction as weights of the steps and changes, and minus its weight of the gradient.
+
+        Source: Byrd, Nocedal and Schnabel 1994, "Representations of quasi-Newton matrices and their use in limited
+        memory methods", theorem 2.2: what the two loops (Nocedal and Wright 2006, algorithm 7.4) come to.
+        """
+        steps = torch.tensor([2 * slot for slot in self._order])
+        changes = steps + 1
+        upper = self._products[steps[:, None], changes].triu()
+        grown = upper.diagonal()
+        squares = self._products[changes[:, None], changes]
+        scale = float(grown[-1] / squares[-1, -1])
+        solved = torch.linalg.solve_triangular(upper, along[steps, None], upper=True)
+        right = grown[:, None] * solved + scale * (squares @ solved - along[changes, None])
+        weights = torch.zeros(len(along), dtype=torch.float64)
+        weights[steps] = -torch.linalg.solve_triangular(upper.T, right, upper=False)[:, 0]
+        weights[changes] = scale * solved[:, 0]
+        return weights, scale

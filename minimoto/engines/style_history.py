@@ -29,8 +29,8 @@ SOURCE = Path(__file__).with_suffix(".c")
 
 _LEVELS = 127
 _TINY = 1e-30
-_PART = 128
-"""Blocks that torch widens at once."""
+_WIDENED = {"cpu": 2**20, "cuda": 2**25, "mps": 2**24}
+"""Values that torch widens at once: as many as stay in a processor's cache, or keep a GPU busy."""
 
 
 class Rows(Protocol):
@@ -61,12 +61,14 @@ class TorchRows:
         self._length, self._blocks = length, -(-length // BLOCK)
         self._values = torch.empty(count, self._blocks, BLOCK, dtype=torch.int8, device=device)
         self._scales = torch.empty(count, self._blocks, device=device)
+        # Apple's GPU knows no double precision.
+        self._exact = torch.float32 if device.type == "mps" else torch.float64
 
     def put(self, row: int, vector: Tensor) -> None:
         """See :class:`Rows`."""
         blocks = self._blocked(vector)
         scales = blocks.abs().amax(1) / _LEVELS
-        scales[scales <= _TINY / _LEVELS] = 0
+        scales = torch.where(scales > _TINY / _LEVELS, scales, 0)
         steps = torch.where(scales > 0, 1 / scales, 0)
         near = (blocks * steps[:, None]).round_()
         self._values[row], self._scales[row] = near.to(torch.int8), scales
@@ -75,17 +77,17 @@ class TorchRows:
     def dots(self, vectors: Sequence[Tensor], first: int, last: int) -> Tensor:
         """See :class:`Rows`."""
         blocked = torch.stack([self._blocked(vector) for vector in vectors])
-        total = torch.zeros(last - first, len(vectors), dtype=torch.float64)
-        for part in self._parts():
+        total = torch.zeros(last - first, len(vectors), dtype=self._exact, device=self._values.device)
+        for part in self._parts(last - first):
             wide = self._wide(slice(first, last), part)
-            total += (wide @ blocked[:, part].flatten(1).T).cpu().double()
-        return total
+            total += (wide @ blocked[:, part].flatten(1).T).to(self._exact)
+        return total.cpu().double()
 
     def combined(self, weights: Tensor, vector: Tensor, own: float) -> Tensor:
         """See :class:`Rows`."""
         out = self._blocked(vector) * own
         kept = weights.to(vector)
-        for part in self._parts():
+        for part in self._parts(len(kept)):
             out[part] += (kept @ self._wide(slice(len(kept)), part)).view(-1, BLOCK)
         return out.view(-1)[: self._length]
 
@@ -93,8 +95,9 @@ class TorchRows:
         missing = self._blocks * BLOCK - self._length
         return torch.nn.functional.pad(vector, (0, missing)).view(-1, BLOCK)
 
-    def _parts(self) -> list[slice]:
-        return [slice(at, at + _PART) for at in range(0, self._blocks, _PART)]
+    def _parts(self, rows: int) -> list[slice]:
+        step = max(1, _WIDENED[self._values.device.type] // (BLOCK * max(1, rows)))
+        return [slice(at, at + step) for at in range(0, self._blocks, step)]
 
     def _wide(self, rows: slice, part: slice) -> Tensor:
         return (self._values[rows, part] * self._scales[rows, part, None]).flatten(1)

@@ -140,10 +140,11 @@ class Objective:
                 whole[strip.read_top : strip.read_bottom] += gradient
         gradient = gradient if whole is None else whole
         weight = self._options.tv_weight
-        tv = float(tv_loss(pixels)) * weight if weight else 0.0
+        tv = tv_loss(pixels) * weight if weight else torch.zeros((), device=pixels.device)
         if weight:
             add_tv_gradient(gradient, pixels, weight)
-        return Losses(content, style, tv), gradient
+        # All at once: to read a number off a GPU is to wait for it.
+        return Losses(*torch.stack([content, style, tv]).tolist()), gradient
 
     def _strips(self, pixels: Tensor) -> list[Strip]:
         return strips(pixels.shape[0], pixels.shape[1], self._vgg, self._pixels)
@@ -179,22 +180,23 @@ class Objective:
         end = features.shape[0] if strip.bottom == strip.read_bottom else (strip.bottom - strip.read_top) // stride
         return slice((strip.top - strip.read_top) // stride, end)
 
-    def _style_pulls(self, grams: Mapping[str, Tensor], counts: Mapping[str, int]) -> tuple[float, dict[str, Pull]]:
+    def _style_pulls(self, grams: Mapping[str, Tensor], counts: Mapping[str, int]) -> tuple[Tensor, dict[str, Pull]]:
         pulls = {name: style_pull(grams[name], target, counts[name]) for name, target in self._style.items()}
-        loss = sum(float(style_loss(grams[name], target)) for name, target in self._style.items())
+        losses = [style_loss(grams[name], target) for name, target in self._style.items()]
+        loss = torch.stack(losses).sum() if losses else torch.zeros((), device=self._features.device)
         return loss * self._options.style_weight, pulls
 
     def _content_error(
         self, pixels: Tensor, parts: Sequence[Strip], found: Mapping[str, Tensor] | None, counts: Mapping[str, int]
-    ) -> float:
-        error = 0.0
+    ) -> Tensor:
+        error = torch.zeros((), device=pixels.device)
         if not self._content:
             return error
         for index, strip in enumerate(parts):
             at = found or self._features.forward(pixels[strip.read_top : strip.read_bottom], gradient=False)
             for name, targets in self._content.items():
                 rows = at[name][self._rows(name, strip, at[name])]
-                error += float(squared_distance(rows, targets[index])) / counts[name]
+                error = error + squared_distance(rows, targets[index]) / counts[name]
         return error * self._options.content_weight
 
     def _joined(
