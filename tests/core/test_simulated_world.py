@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import View
@@ -14,7 +17,7 @@ from minimoto.core.simulate import RULES, WORKLOADS, production, simulate
 from minimoto.core.simulation.events import Orders, Simulation
 from minimoto.core.simulation.look import BUSY_CPU, IDLE_CPU
 from minimoto.core.simulation.market import ON_DEMAND, had, spot
-from minimoto.core.simulation.queue import Queue
+from minimoto.core.simulation.queue import NOISY, Queue
 from minimoto.core.simulation.trace import Running, Task
 from minimoto.core.simulation.workload import Job, Stage, Workload, folder
 from minimoto.core.simulation.world import World
@@ -110,6 +113,26 @@ def test_many_quiet_owners_are_served_in_the_order_of_arrival() -> None:
     owners = "abcdefghijklmnopqrst"
     queue = queue_of(*owners, *"tsr")
     assert served(queue, 23) == owners + "tsr"
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefghijklmnop"), st.integers(0, 3)), min_size=1, max_size=150))
+def test_whose_turn_it_is_follows_from_what_waits_and_what_is_in_flight(doings: list[tuple[str, int]]) -> None:
+    queue, waiting, flying = Queue(), list[tuple[int, str]](), list[Task]()
+    for number, (owner, doing) in enumerate(doings):
+        if doing == 0 and flying:
+            queue.gone(flying.pop(number % len(flying)))
+        elif doing == 1 and waiting:
+            flights = Counter(task.job.job.owner for task in flying)
+            least = NOISY * len(flying)
+            ranks = {one: flights[one[1]] if flights[one[1]] > least else 0 for one in waiting}
+            expected = min(waiting, key=lambda one: (ranks[one], one[0]))
+            waiting.remove(expected)
+            flying.append(queue.receive())
+            assert (int(flying[-1].job.id), flying[-1].job.job.owner) == expected
+        else:
+            queue.send(Task(Running(f"{number}", Job(0.0, (1.0,), owner), 1), 1.0), float(number))
+            waiting.append((number, owner))
+        assert (queue.visible, queue.in_flight) == (len(waiting), len(flying))
 
 
 def test_what_was_in_flight_counts_until_it_is_gone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, deque
+from heapq import heappop, heappush
 from itertools import count
 
 from minimoto.core.simulation.trace import Task
@@ -28,6 +29,8 @@ class Queue:
     def __init__(self) -> None:
         self._numbers = count()
         self._waiting: dict[str, deque[Task]] = {}
+        self._firsts: list[tuple[int, str]] = []
+        """A heap of the place of each owner's first message; of owners who have one."""
         self._sent: deque[tuple[int, Task]] = deque()
         self._flights: Counter[str] = Counter()
         self.visible = self.in_flight = 0
@@ -37,15 +40,22 @@ class Queue:
     def send(self, task: Task, now: float) -> None:
         """A message that can be received from now on."""
         task.queued, task.place = now, next(self._numbers)
-        self._waiting.setdefault(task.job.job.owner, deque()).append(task)
+        owner = task.job.job.owner
+        waiting = self._waiting.setdefault(owner, deque())
+        if not waiting:
+            heappush(self._firsts, (task.place, owner))
+        waiting.append(task)
         self._sent.append((task.place, task))
         self.visible += 1
 
     def receive(self) -> Task:
         """The next message; there must be one."""
-        owner = next(iter(self._waiting)) if len(self._waiting) == 1 else min(self._waiting, key=self._turn)
-        task = self._waiting[owner].popleft()
-        if not self._waiting[owner]:
+        owner = self._next_owner()
+        waiting = self._waiting[owner]
+        task = waiting.popleft()
+        if waiting:
+            heappush(self._firsts, (waiting[0].place, owner))
+        else:
             del self._waiting[owner]
         task.place = -1
         self.visible -= 1
@@ -58,10 +68,21 @@ class Queue:
         self.in_flight -= 1
         self._flights[task.job.job.owner] -= 1
 
-    def _turn(self, owner: str) -> tuple[int, int]:
-        """Owners with less are served before others."""
-        flights = self._flights[owner]
-        return flights if flights > NOISY * self.in_flight else 0, self._waiting[owner][0].place
+    def _next_owner(self) -> str:
+        """Whose turn it is; taken off the heap. No more than nine owners are passed over: so many can be noisy."""
+        noisy: list[tuple[int, int, str]] = []
+        while self._firsts:
+            place, owner = heappop(self._firsts)
+            flights = self._flights[owner]
+            if flights <= NOISY * self.in_flight:
+                break
+            noisy.append((flights, place, owner))
+        else:
+            _, place, owner = min(noisy)
+            noisy.remove((self._flights[owner], place, owner))
+        for _, later, passed in noisy:
+            heappush(self._firsts, (later, passed))
+        return owner
 
     def _oldest(self) -> float | None:
         while self._sent and self._sent[0][1].place != self._sent[0][0]:
