@@ -46,10 +46,10 @@ TOGETHER = {"cpu": 4, "cuda": 20}
 
 PLANS = {
     "cpu": (Plan(2, 0.5), Plan(3, 0.22), Plan(4, 0.28, patch=44)),
-    "cuda": (Plan(2, 0.45, 64, 32), Plan(3, 0.2, 56, 32), Plan(4, 0.35, 44, 48)),
+    "cuda": (Plan(2, 0.45, 64, 32), Plan(3, 0.2, 52, 40), Plan(4, 0.35, 44, 48)),
 }
-"""By device. Patches are as large as photos of 500x375 allow once shrunk by 2 and by the factor: of a small patch most
-pixels see its edge."""
+"""By device. Patches are large, as most pixels of a small one see its edge, but no larger than what most photos of
+500x375 allow once they are shrunk by 1.6 or 2 and by the factor."""
 
 
 def save(state: State, plan: Plan, out: Path) -> None:

@@ -19,7 +19,7 @@ from training.muon import Muon, orthogonalised  # noqa: E402
 from training.reparameterised import TrainedUpscaleNet, bicubic_taps  # noqa: E402
 from training.upscale_data import make_pairs, pair, read_photos, resized  # noqa: E402
 from training.upscale_sampler import Patches  # noqa: E402
-from training.upscale_step import Plan, State, Steps, optimisers  # noqa: E402
+from training.upscale_step import CAPTURE_AFTER, Plan, State, Steps, optimisers  # noqa: E402
 
 CPU = torch.device("cpu")
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
@@ -202,3 +202,49 @@ def test_options_are_for_all_factors_or_for_each() -> None:
     assert [plan.batch for plan in made] == [6, 6, 6]
     with pytest.raises(ValueError, match="zip"):
         upscale.plans(upscale.arguments().parse_args([*words, "--batch", "1,2"]))
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_step_is_captured_or_done_one_by_one(
+    folder: Path, works: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Capture:
+        """A stand-in for torch's, which does what it is to capture."""
+
+        replayed = 0
+
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def replay(self) -> None:
+            Capture.replayed += 1
+
+        def wait_stream(self, other: object) -> None:
+            pass
+
+    class Graph(Capture):
+        def __exit__(self, *_: object) -> None:
+            if not works:
+                raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "graph", Graph)
+    for name in ("CUDAGraph", "Stream", "stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, Capture)
+    for name in ("synchronize", "set_stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_: None)
+    plan = Plan(2, 1.0, 12, 2)
+    network, average = (TrainedUpscaleNet(2, 8, 1) for _ in range(2))
+    state = State(network, average, optimisers(network, plan))
+    steps = Steps(state, plan, Patches(make_pairs(read_photos([str(folder)], CPU), 2, 12), 12, 2))
+    steps._wanted = True
+    steps.run(5, 0.0)
+    assert state.step == CAPTURE_AFTER + 5
+    assert Capture.replayed == (5 if works else 0)
+    assert ("one by one: operation not permitted when stream" in capsys.readouterr().out) is not works
+    assert 0 < steps.loss() < 1
