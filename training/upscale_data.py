@@ -1,8 +1,15 @@
-"""The pictures that ``training.upscale`` learns from, as pairs of small and large luma held in memory."""
+"""The pictures that ``training.upscale`` learns from and is measured on: read, shrunk, and held on the device.
+
+Photos are decoded by a pool of threads once and stay on the device as bytes; the pairs of each factor are made there
+when its turn comes, MATLAB's bicubic being two products by matrices.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import functools
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +21,11 @@ from PIL import Image
 from torch import Tensor
 
 from minimoto.engines.upscale_net import UpscaleNet
-from training.bicubic import imresize
+from training.bicubic import imresize, taps
 
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp"}
-BLOCK = 8
-CANDIDATES = 4
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+LUMA = (0.299, 0.587, 0.114)
+"""ITU-R BT.601-7, section 2.5.1, full range."""
 
 
 def luma(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -29,7 +36,7 @@ def luma(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 def read(path: Path) -> NDArray[np.uint8]:
     """A picture as ``(h, w, 3)`` RGB."""
     with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
+        return np.array(picture.convert("RGB"))
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -37,100 +44,149 @@ def pictures(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
 
 
+@functools.lru_cache(maxsize=256)
+def _matrix(length: int, scale: float, device: torch.device) -> Tensor:
+    """What resizes a column of ``length`` as :func:`training.bicubic.imresize` does, ``(out, length)``."""
+    index, weight = taps(length, scale)
+    matrix = np.zeros((len(index), length), np.float32)
+    np.add.at(matrix, (np.arange(len(index))[:, None], index), weight)
+    return torch.from_numpy(matrix).to(device)
+
+
+def resized(picture: Tensor, scale: float) -> Tensor:
+    """A picture ``(..., h, w)``, float32, resized by ``scale``, not rounded and not clipped, on its own device."""
+    height, width = picture.shape[-2:]
+    rows = _matrix(height, scale, picture.device) @ picture
+    return rows @ _matrix(width, scale, picture.device).t()
+
+
+def _bytes(picture: Tensor) -> Tensor:
+    """Rounded and clipped to 0..255 as files are, still float32."""
+    return picture.round().clamp(0, 255)
+
+
+def read_photos(folders: Iterable[str], device: torch.device) -> list[Tensor]:
+    """Every photo of the folders (``FOLDER`` or ``FOLDER:SHRINK``, which may be fractional), ``(3, h, w)`` uint8.
+
+    Raises:
+        ValueError: a folder's SHRINK is no number.
+        OSError: a folder or a picture cannot be read.
+    """
+    photos = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for folder in folders:
+            name, _, shrink = folder.partition(":")
+            for rgb in pool.map(read, pictures(Path(name))):
+                photo = torch.from_numpy(rgb).to(device).permute(2, 0, 1).contiguous()
+                photos.append(_bytes(resized(photo.float(), 1 / float(shrink))).byte() if shrink else photo)
+    return photos
+
+
+def _luma(rgb: Tensor) -> Tensor:
+    """The luma ``(h, w)`` of ``(3, h, w)``, not rounded: what is enlarged is the luma of 8-bit colours."""
+    red, green, blue = (share * plane for share, plane in zip(LUMA, rgb.unbind(), strict=True))
+    return red + green + blue
+
+
 @dataclass(frozen=True)
-class Pair:
-    """A picture's luma small and large, rounded to 8 bits as files are, and how hard each block is for bicubic."""
+class Pairs:
+    """The luma of all pictures, small and large, flat on the device, one picture after the other, row by row.
 
-    small: NDArray[np.uint8]
-    large: NDArray[np.uint8]
-    hardness: NDArray[np.float32]
+    Parameters:
+        factor: 2, 3 or 4: how many times as wide and high the large ones are.
+        small, large: float16, 0..1; the large picture's first pixel lies at ``factor^2`` times that of the small.
+        missed: summed-area tables, ``(h + 1, w + 1)`` for each picture, float32, of what bicubic enlargement misses at
+            the small picture's pixels (the mean distance, 0..255): the sum over any patch is that of four of them.
+        first, first_sum: where each picture begins in ``small`` and in ``missed``.
+        height, width: of the small pictures.
+    """
 
-
-def _pair(rgb: NDArray[np.uint8], factor: int) -> Pair:
-    """Shrink the colours, as files are shrunk, and take luma of both; luma here is full range, 0..255."""
-    h, w = rgb.shape[0] // factor * factor, rgb.shape[1] // factor * factor
-    large = rgb[:h, :w]
-    small = np.clip(np.rint(imresize(large.astype(np.float32), 1 / factor)), 0, 255)
-    weights = np.array([0.299, 0.587, 0.114], np.float32)
-    y_small, y_large = small @ weights, large.astype(np.float32) @ weights
-    missed = np.abs(imresize(y_small, factor) - y_large)
-    step = BLOCK * factor
-    blocks = missed[: h // step * step, : w // step * step].reshape(h // step, step, w // step, step).mean(axis=(1, 3))
-    return Pair(np.rint(y_small).astype(np.uint8), np.rint(y_large).astype(np.uint8), blocks.astype(np.float32))
-
-
-def read_pairs(
-    folders: Iterable[str], factor: int, patch: int, resize: Callable[..., NDArray[np.float32]]
-) -> list[Pair]:
-    """Read every photo of the folders (``FOLDER`` or ``FOLDER:SHRINK``) that is large enough for a patch."""
-    pairs = []
-    for folder in folders:
-        name, _, shrink = folder.partition(":")
-        for path in pictures(Path(name)):
-            rgb = read(path)
-            if shrink:
-                rgb = np.clip(np.rint(resize(rgb.astype(np.float32), 1 / float(shrink))), 0, 255).astype(np.uint8)
-            if min(rgb.shape[:2]) >= (patch + 1) * factor:
-                pairs.append(_pair(rgb, factor))
-    return pairs
+    factor: int
+    small: Tensor
+    large: Tensor
+    missed: Tensor
+    first: Tensor
+    first_sum: Tensor
+    height: Tensor
+    width: Tensor
 
 
-class Patches:
-    """Draws batches of patches, turned and mirrored, more often where bicubic fails than where anything would do."""
+def pair(photo: Tensor, factor: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The small ``(h, w)`` and the large luma, 0..255, and the summed-area table of one photo; see :class:`Pairs`.
 
-    def __init__(self, pairs: list[Pair], factor: int, patch: int, batch: int, rng: np.random.Generator) -> None:
-        """``patch`` is the side of the small patch in pixels."""
-        self._pairs, self._factor, self._patch, self._batch, self._rng = pairs, factor, patch, batch, rng
-        sizes = np.array([p.small.size for p in pairs], np.float64)
-        self._chance = np.cumsum(sizes / sizes.sum())
-
-    def _candidate(self) -> tuple[float, Pair, int, int]:
-        pair = self._pairs[min(int(np.searchsorted(self._chance, self._rng.random())), len(self._pairs) - 1)]
-        h, w = pair.small.shape
-        top, left = int(self._rng.integers(h - self._patch + 1)), int(self._rng.integers(w - self._patch + 1))
-        rows, columns = (
-            slice(top // BLOCK, (top + self._patch) // BLOCK),
-            slice(left // BLOCK, (left + self._patch) // BLOCK),
-        )
-        return float(pair.hardness[rows, columns].mean()), pair, top, left
-
-    def _one(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        _, pair, top, left = max(
-            (self._candidate() for _ in range(int(self._rng.integers(1, CANDIDATES + 1)))), key=lambda c: c[0]
-        )
-        s, p = self._factor, self._patch
-        small = pair.small[top : top + p, left : left + p]
-        large = pair.large[s * top : s * (top + p), s * left : s * (left + p)]
-        turns, mirror = int(self._rng.integers(4)), bool(self._rng.integers(2))
-        small, large = np.rot90(small, turns), np.rot90(large, turns)
-        return (small[:, ::-1], large[:, ::-1]) if mirror else (small, large)
-
-    def draw(self) -> tuple[Tensor, Tensor]:
-        """Small ``(batch, 1, p, p)`` and large ``(batch, 1, s * p, s * p)``, 0..1."""
-        both = [self._one() for _ in range(self._batch)]
-        small, large = (np.stack([np.ascontiguousarray(b[i]) for b in both])[:, None] for i in (0, 1))
-        return torch.from_numpy(small).float() / 255, torch.from_numpy(large).float() / 255
+    The colours are shrunk and rounded, as files are, before luma is taken of both.
+    """
+    h, w = photo.shape[1] // factor, photo.shape[2] // factor
+    rgb = photo[:, : h * factor, : w * factor].float()
+    small, large = _luma(_bytes(resized(rgb, 1 / factor))), _luma(rgb)
+    missed = (resized(small, factor) - large).abs().view(h, factor, w, factor).mean(dim=(1, 3))
+    sums = torch.nn.functional.pad(missed.double().cumsum(0).cumsum(1).float(), (1, 0, 1, 0))
+    return small, large, sums
 
 
-def psnr(a: NDArray[np.float32], b: NDArray[np.float32], border: int) -> float:
-    """The PSNR in dB of two pictures of 0..255, without ``border`` pixels on each side."""
+def make_pairs(photos: Iterable[Tensor], factor: int, patch: int) -> Pairs:
+    """The pairs of every photo that is large enough for a patch of ``patch`` small pixels a side.
+
+    Raises:
+        ValueError: none of them is.
+    """
+    made = [pair(photo, factor) for photo in photos if min(photo.shape[1:]) >= (patch + 1) * factor]
+    if not made:
+        raise ValueError(f"no photo is large enough for patches of {patch} pixels enlarged by {factor}")
+    device = made[0][0].device
+    sizes = np.array([small.shape for small, _, _ in made], np.int64)
+
+    def starts(counts: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.concatenate([[0], np.cumsum(counts)[:-1]])).to(device)
+
+    def flat(which: int) -> Tensor:
+        return torch.cat([(p[which] / 255).half().flatten() for p in made])
+
+    height, width = torch.from_numpy(sizes).to(device).unbind(1)
+    return Pairs(
+        factor, flat(0), flat(1), torch.cat([sums.flatten() for _, _, sums in made]),
+        starts(sizes.prod(1)), starts((sizes + 1).prod(1)), height.contiguous(), width.contiguous(),
+    )  # fmt: skip
+
+
+def psnr(a: Tensor, b: Tensor, border: int) -> float:
+    """The PSNR in dB of two pictures ``(h, w)`` of 0..255, without ``border`` pixels on each side."""
     inner = (slice(border, -border), slice(border, -border))
-    return float(10 * np.log10(255**2 / np.mean((a[inner].astype(np.float64) - b[inner]) ** 2)))
+    return float(10 * torch.log10(255**2 / (a[inner].double() - b[inner]).square().mean()))
 
 
-@torch.no_grad()
-def evaluate(network: UpscaleNet, folder: Path, factor: int) -> float:
-    """The mean PSNR-Y of the folder's pictures, shrunk by MATLAB's bicubic and enlarged again, borders cropped."""
-    figures = []
+@dataclass(frozen=True)
+class Measured:
+    """A picture to measure on: small luma ``(1, 1, h, w)`` and its bicubic enlargement, 0..1, and the wanted one."""
+
+    small: Tensor
+    spread: Tensor
+    wanted: Tensor
+
+
+def read_measured(folder: Path, factor: int, device: torch.device) -> list[Measured]:
+    """The folder's pictures, shrunk by MATLAB's bicubic, as every published figure is made."""
+    found = []
     for path in pictures(folder):
         rgb = read(path)
         rgb = rgb[: rgb.shape[0] // factor * factor, : rgb.shape[1] // factor * factor]
         small = np.clip(np.rint(imresize(rgb.astype(np.float32), 1 / factor)), 0, 255)
-        weights = np.array([0.299, 0.587, 0.114], np.float32)
-        y = np.asarray(small @ weights / 255, np.float32)
-        missed = network(torch.from_numpy(y)[None, None])[0, 0].numpy()
-        enlarged = missed + cv2.resize(y, missed.shape[::-1], interpolation=cv2.INTER_CUBIC)
+        y = np.asarray(small @ np.array(LUMA, np.float32) / 255, np.float32)
+        spread = cv2.resize(y, rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        on = [torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in (y[None, None], spread, luma(rgb))]
+        found.append(Measured(*on))
+    return found
+
+
+@torch.no_grad()
+def evaluate(network: UpscaleNet, measured: list[Measured], factor: int) -> float:
+    """The mean PSNR-Y in dB, borders of ``factor`` pixels cropped; the network is on the pictures' device."""
+    figures = []
+    # Trying every algorithm for each size of picture would take longer than the pictures.
+    tried, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
+    for picture in measured:
+        enlarged = network(picture.small)[0, 0] + picture.spread
         # The full-range luma of the network, brought to the studio range of the published figures.
-        studio = 16 + np.clip(enlarged, 0, 1) * 219
-        figures.append(psnr(studio, luma(rgb), factor))
+        figures.append(psnr(16 + enlarged.clamp(0, 1) * 219, picture.wanted, factor))
+    torch.backends.cudnn.benchmark = tried
     return float(np.mean(figures))

@@ -17,15 +17,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from minimoto.engines.published import load_weights
+from minimoto.engines.upscale_settings import COMPACT_LAYERS
 
 CHANNELS = 48
-LAYERS = 10
 LINEAR_TAPS = 5
-
-
-def margin(layers: int = LAYERS) -> int:
-    """How many input pixels away from a pixel still change its enlargement."""
-    return layers + 2
 
 
 class UpscaleNet(nn.Module):
@@ -36,7 +31,7 @@ class UpscaleNet(nn.Module):
         layers: convolutions between the first and the last.
     """
 
-    def __init__(self, factor: int, channels: int = CHANNELS, layers: int = LAYERS) -> None:
+    def __init__(self, factor: int, channels: int = CHANNELS, layers: int = COMPACT_LAYERS) -> None:
         super().__init__()
         self.linear = nn.Conv2d(1, factor * factor, LINEAR_TAPS, padding=LINEAR_TAPS // 2, padding_mode="replicate")
         self.first = nn.Conv2d(1, channels, 3, padding=1)

@@ -11,9 +11,11 @@ COMPACT = "compact"
 FACTORS = (2, 3, 4)
 MODELS = (COMPACT, *UPSCALERS)
 
-MARGIN = 12
+COMPACT_LAYERS = 10
+"""Convolutions between the compact network's first and its last, in all of its shipped weights."""
+MARGIN = COMPACT_LAYERS + 2
 """Pixels around a tile that the compact network's result depends on."""
-TILE = 320
+TILE = 16 * round(MARGIN * 5 / 3)
 """Pixels a side that a tile writes: its features stay in the cache, and less than 1.16 times is computed."""
 
 _EXACT_MARGIN = 40
