@@ -141,7 +141,7 @@ def _widened(covariance: Tensor) -> Tensor:
     return covariance + (SPARE * spread + 1e-5) * one
 
 
-def _roots(matrix: Tensor, rounds: int = 14) -> tuple[Tensor, Tensor]:
+def roots(matrix: Tensor, rounds: int = 14) -> tuple[Tensor, Tensor]:
     """Square root of a positive definite ``(N, C, C)`` and its inverse (Newton and Schulz; Higham 2008, 6.7)."""
     size = torch.sqrt((matrix * matrix).sum((1, 2), keepdim=True))
     one = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device).expand_as(matrix)
@@ -156,7 +156,7 @@ def transport(features: Tensor, wanted: tuple[Tensor, Tensor]) -> Tensor:
     """``features`` ``(N, C, h, w)`` of whole pictures, brought to the :func:`statistics` ``wanted``."""
     own = statistics(features)
     with torch.autocast(features.device.type, enabled=False):
-        change = _roots(_widened(wanted[1]))[0] @ _roots(_widened(own[1]))[1]
+        change = roots(_widened(wanted[1]))[0] @ roots(_widened(own[1]))[1]
         offset = wanted[0] - change @ own[0]
         return torch.baddbmm(offset, change, features.flatten(2).float()).view_as(features)
 
