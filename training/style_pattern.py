@@ -60,7 +60,7 @@ def flatness(photos: Tensor, stride: int = WINDOW) -> Tensor:
 def excess(regular: Tensor, flat: Tensor, limit: float) -> Tensor:
     """What is above ``limit`` of a painting's :func:`weave`, squared, by its photo's :func:`flatness`: one number.
 
-    Summed over directions, in the mean of all windows: a lattice all over flat photos has 2 to 4.
+    Summed over directions, in the mean of all windows: 0.1 to 1 for weaves that are seen.
     """
     return ((regular - limit).relu().square().sum(2) * flat).mean()
 
