@@ -67,10 +67,11 @@ class Photos:
         self.sizes = [(int(p.shape[1]), int(p.shape[2])) for p in middles]
         height, width = (max(size[i] for size in self.sizes) for i in range(2))
         self._sheet = torch.empty(len(middles), 3, height, width, dtype=torch.uint8)
-        for room, picture in zip(self._sheet, middles, strict=True):
+        for room, picture, (rows, columns) in zip(self._sheet, middles, self.sizes, strict=True):
             # Going on with the last row and column: what lies half a pixel over the edge is asked for too.
-            beyond = (0, width - picture.shape[2], 0, height - picture.shape[1])
-            room.copy_(functional.pad(picture[None].float(), beyond, "replicate")[0])
+            room[:, :rows, :columns] = picture
+            room[:, rows:, :columns] = picture[:, -1:]
+            room[:, :, columns:] = room[:, :, columns - 1 : columns]
         self._sheet = self._sheet.to(device)
 
     def batch(self, count: int, size: int, choice: random.Random) -> Tensor:

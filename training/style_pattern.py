@@ -25,8 +25,8 @@ FLAT = 0.02
 """Deviation of the photo's luma in a flat window; at twice as much the window counts no more."""
 
 _PADDED = 96
+_REACH = PERIODS[1] + 1
 _ANGLES = 48
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def weave(pictures: Tensor, stride: int = WINDOW) -> Tensor:
@@ -37,14 +37,13 @@ def weave(pictures: Tensor, stride: int = WINDOW) -> Tensor:
     to 0.3, of a lattice 0.4 to 1. ``stride`` is how far the next window is.
     """
     with torch.autocast(pictures.device.type, enabled=False):
-        luma = _windows(_fine(pictures.float()), stride)
-        taper = torch.hann_window(WINDOW + 2, periodic=False, device=luma.device)[1:-1]
-        taper = taper[:, None] * taper
-        found = _autocorrelation((luma - (luma * taper).mean((2, 3), keepdim=True) / taper.mean()) * taper)
+        taper, fall, rays = _constants(pictures.device)
+        windows = _windows(_fine(pictures.float()), stride)
+        middle = (windows * taper).mean((2, 3), keepdim=True) / taper.mean()
         # Fewer pixels of a tapered window meet at a larger lag: as much as its own autocorrelation falls off.
-        found = found / _autocorrelation(taper[None, None])
-        # The variance of the window, with what makes faint ones count less.
-        polar = (found / (found[:, :, :1] + FAINT**2)) @ _rays(luma.device)
+        found = _autocorrelation((windows - middle) * taper) / fall
+        # Over the variance of the window, with what makes faint ones count less.
+        polar = (found.flatten(2) @ rays) / (found[:, :, :1, _REACH] + FAINT**2)
         polar = polar.unflatten(2, (_ANGLES, PERIODS[1]))
         between = polar.cummin(3).values.relu()
         return (polar - between)[..., PERIODS[0] - 1 :].amax(3)
@@ -67,7 +66,8 @@ def excess(regular: Tensor, flat: Tensor, limit: float) -> Tensor:
 
 def _fine(pictures: Tensor) -> Tensor:
     """Luma without what is broader than a period, ``(N, 1, H, W)``."""
-    luma = (pictures * torch.tensor(_LUMA, device=pictures.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    red, green, blue = pictures.split(1, 1)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
     broad = luma
     # Two boxes one after the other are a triangle, which has no side lobes to speak of.
     for _ in range(2):
@@ -81,34 +81,28 @@ def _windows(luma: Tensor, stride: int) -> Tensor:
 
 
 def _autocorrelation(windows: Tensor) -> Tensor:
-    """At lags of -20..20 rows and columns, row by row but the middle first, ``(N, windows, 41 * 41)``."""
-    power = torch.fft.rfft2(windows, s=(_PADDED, _PADDED)).abs().square()
-    found = torch.fft.irfft2(power, s=(_PADDED, _PADDED))
-    return found.flatten(2)[:, :, _lags(windows.device)]
+    """At lags of 0..21 rows and -21..21 columns, ``(N, windows, 22, 43)``: the other half is the same."""
+    power = torch.view_as_real(torch.fft.rfft2(windows, s=(_PADDED, _PADDED))).square().sum(-1)
+    found = torch.fft.irfft2(power, s=(_PADDED, _PADDED))[:, :, : _REACH + 1]
+    return torch.cat([found[..., -_REACH:], found[..., : _REACH + 1]], 3)
 
 
 @cache
-def _lags(device: torch.device) -> Tensor:
-    reach = PERIODS[1] + 1
-    lags = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
-    lags.sort(key=lambda lag: lag != (0, 0))
-    return torch.tensor([y % _PADDED * _PADDED + x % _PADDED for y, x in lags], device=device)
+def _constants(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The taper of windows, its autocorrelation, and what brings lags to rays: made once, a GPU waits for numbers."""
+    taper = torch.hann_window(WINDOW + 2, periodic=False)[1:-1]
+    taper = taper[:, None] * taper
+    return taper.to(device), _autocorrelation(taper[None, None]).to(device), _rays().to(device)
 
 
-@cache
-def _rays(device: torch.device) -> Tensor:
+def _rays() -> Tensor:
     """Brings the lags of :func:`_autocorrelation` to rays of 1..20 pixels, bilinear: ``(lags, angles * 20)``."""
-    reach = PERIODS[1] + 1
-    lags = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
-    lags.sort(key=lambda lag: lag != (0, 0))
-    number = {lag: i for i, lag in enumerate(lags)}
-    rays = torch.zeros(len(lags), _ANGLES * PERIODS[1])
-    for i in range(_ANGLES):
+    rays = torch.zeros(_REACH + 1, 2 * _REACH + 1, _ANGLES, PERIODS[1])
+    for angle in range(_ANGLES):
         for radius in range(1, PERIODS[1] + 1):
-            y, x = radius * sin(pi * i / _ANGLES), radius * cos(pi * i / _ANGLES)
-            top, left = int(y // 1), int(x // 1)
+            y, x = radius * sin(pi * angle / _ANGLES), radius * cos(pi * angle / _ANGLES) + _REACH
+            top, left = int(y), int(x)
             for row, down in ((top, top + 1 - y), (top + 1, y - top)):
                 for column, right in ((left, left + 1 - x), (left + 1, x - left)):
-                    if down * right > 0:
-                        rays[number[row, column], i * PERIODS[1] + radius - 1] += down * right
-    return rays.to(device)
+                    rays[row, column, angle, radius - 1] += down * right
+    return rays.flatten(2).flatten(0, 1)
