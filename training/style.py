@@ -264,7 +264,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--layout", type=float, default=10.0, help="weight of keeping where colours are")
     parser.add_argument("--variation", type=float, default=0.5, help="weight of the total variation")
     parser.add_argument("--lattice", type=float, default=2000.0, help="weight of patterns that repeat every 8 pixels")
-    parser.add_argument("--weave", type=float, default=0.5, help="weight of regular patterns where photos are flat")
+    parser.add_argument("--weave", type=float, default=10.0, help="weight of regular patterns where photos are flat")
     parser.add_argument("--regular", type=float, default=0.2, help="how regular a pattern may be for nothing, 0 to 1")
     parser.add_argument("--plain", type=float, default=0.17, help="share of crops that are made plain, like skies")
     parser.add_argument("--threads", type=int, default=1)

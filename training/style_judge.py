@@ -39,7 +39,7 @@ class CompiledJudge:
             each.append({name: self._all.gram(f) / (f.shape[0] * f.shape[1]) for name, f in found.items()})
         return {name: torch.stack([found[name] for found in each]) for name in LAYERS}
 
-    def judge(self, pictures: Tensor, photos: Tensor, grams: dict[str, Tensor], aim: Aim) -> Judged:
+    def judge(self, pictures: Tensor, photos: Tensor, grams: dict[str, Tensor], aim: Aim, weights: Tensor) -> Judged:
         """As :meth:`training.style_losses.Perception.judge`."""
         gradient = torch.empty_like(pictures)
         losses = torch.empty(2, len(pictures))
@@ -62,7 +62,7 @@ class CompiledJudge:
                 scaled = shares / sizes(grams[name])
                 error = own[name] * scaled.sum() - torch.einsum("n,nij->ij", scaled, grams[name])
                 self._all.product(features, error * (4 / pixels), features)
-            found[CONTENT].add_(away, alpha=float(2 / norm))
+            found[CONTENT].add_(away, alpha=float(2 * weights[i] / norm))
             gradient[i] = self._all.backward(found).permute(2, 0, 1)
         return losses[0], losses[1], gradient / len(pictures)
 

@@ -93,11 +93,11 @@ class Perception:
         with torch.no_grad():
             return {name: gram(features) for name, features in self(pictures.to(self.device)).items()}
 
-    def judge(self, pictures: Tensor, photos: Tensor, grams: dict[str, Tensor], aim: Aim) -> Judged:
+    def judge(self, pictures: Tensor, photos: Tensor, grams: dict[str, Tensor], aim: Aim, weights: Tensor) -> Judged:
         """Style and content loss ``(N,)`` and the gradient ``(N, 3, H, W)`` of what training descends.
 
-        That is the mean over pictures of content loss and ``aim``. ``grams`` are those of fewer styles ``(S, C, C)``:
-        the first N / S pictures are in the first style, and so on.
+        That is the mean over pictures of ``aim`` and of content loss times its ``weights`` ``(N,)``. ``grams`` are
+        those of fewer styles ``(S, C, C)``: the first N / S pictures are in the first style, and so on.
         """
         with torch.no_grad():
             content = self(photos, CONTENT)[CONTENT]
@@ -109,7 +109,7 @@ class Perception:
             style = pairs.view(count, -1, count).diagonal(dim1=0, dim2=2).T.flatten()
             others = (pairs.sum(1) - style) / max(1, count - 1)
             kept = content_loss(found[CONTENT], content)
-            (aim.value(style, others) + kept).mean().backward()  # type: ignore[no-untyped-call]
+            (aim.value(style, others) + weights * kept).mean().backward()  # type: ignore[no-untyped-call]
         assert asked.grad is not None
         return style.detach(), kept.detach(), asked.grad
 

@@ -15,8 +15,10 @@ from training.style_data import Photos, Styles, skies
 from training.style_losses import Aim, Judged, lattice, plain, recolour, variation
 from training.style_pattern import WINDOW, excess, flatness, weave
 
-Judge = Callable[[Tensor, Tensor, dict[str, Tensor], Aim], Judged]
+Judge = Callable[[Tensor, Tensor, dict[str, Tensor], Aim, Tensor], Judged]
 """See :meth:`training.style_losses.Perception.judge`."""
+SKY_CONTENT = 0.1
+"""Weight of the content loss of plain crops. They have little that it could be divided by: it is 10 and more."""
 LAYOUT = 8
 """Pixels a side of the squares whose mean colour a painting keeps."""
 
@@ -43,7 +45,8 @@ def painted(
     with torch.autocast(crops.device.type, torch.bfloat16, enabled=options.half):
         result = network(plain(given, (forth, back)), look, forth)
     result = result.float()
-    style, kept, pull = judge(result.detach(), crops, looks.grams, Aim(options.style, options.power, options.others))
+    aim = Aim(options.style, options.power, options.others)
+    style, kept, pull = judge(result.detach(), crops, looks.grams, aim, 1 - (1 - SKY_CONTENT) * sky.float())
     layout = (functional.avg_pool2d(result, LAYOUT) - functional.avg_pool2d(given, LAYOUT)).abs().mean()
     outside = (result - result.clamp(0, 1)).abs().mean()
     # Its gradient is ``pull``, whatever its value.

@@ -83,7 +83,8 @@ def test_both_judges_agree_on_more_pictures_than_styles(vgg: Path) -> None:
     eyes = Perception(vgg, CPU), CompiledJudge(vgg, compiled)
     grams = [eye.grams(torch.rand(2, 3, 64, 64, generator=chance(3))) for eye in eyes]
     assert all(torch.allclose(grams[0][n], grams[1][n], rtol=1e-3, atol=1e-5) for n in grams[0])
-    judged = [eye.judge(pictures, photos, grams[0], Aim(2.0, 1.0, 0.4)) for eye in eyes]
+    weights = torch.tensor([1.0, 0.1, 0.5, 1.0])
+    judged = [eye.judge(pictures, photos, grams[0], Aim(2.0, 1.0, 0.4), weights) for eye in eyes]
     for one, other in zip(*judged, strict=True):
         assert (one - other).norm() < 1e-3 * one.norm()
 
