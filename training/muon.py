@@ -16,13 +16,13 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 
 
 def orthogonalised(matrix: Tensor, rounds: int = 5) -> Tensor:
-    """Matrices ``(..., rows, columns)`` with their singular values drawn to about 1 (Newton-Schulz)."""
+    """Matrices ``(N, rows, columns)`` with their singular values drawn to about 1 (Newton-Schulz)."""
     x = matrix / (torch.linalg.matrix_norm(matrix, keepdim=True) + 1e-7)
     turned = x.shape[-2] > x.shape[-1]
     x = x.mT if turned else x
     for _ in range(rounds):
         square = x @ x.mT
-        x = _A * x + (_B * square + _C * square @ square) @ x
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=_B, alpha=_C), x, beta=_A)
     return x.mT if turned else x
 
 
