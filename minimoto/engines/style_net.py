@@ -141,7 +141,7 @@ def _widened(covariance: Tensor) -> Tensor:
     return covariance + (SPARE * spread + 1e-5) * one
 
 
-def _roots(matrix: Tensor, rounds: int = 14) -> tuple[Tensor, Tensor]:
+def roots(matrix: Tensor, rounds: int = 14) -> tuple[Tensor, Tensor]:
     """Square root of a positive definite ``(N, C, C)`` and its inverse (Newton and Schulz; Higham 2008, 6.7)."""
     size = torch.sqrt((matrix * matrix).sum((1, 2), keepdim=True))
     one = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device).expand_as(matrix)
@@ -153,11 +153,14 @@ def _roots(matrix: Tensor, rounds: int = 14) -> tuple[Tensor, Tensor]:
 
 
 def transport(features: Tensor, wanted: tuple[Tensor, Tensor]) -> Tensor:
-    """``features`` ``(N, C, h, w)`` of whole pictures, brought to the :func:`statistics` ``wanted``."""
+    """``features`` ``(N * M, C, h, w)`` of whole pictures, each M brought to one of N :func:`statistics` ``wanted``."""
     own = statistics(features)
+    count, each = len(wanted[1]), len(features) // len(wanted[1])
     with torch.autocast(features.device.type, enabled=False):
-        change = _roots(_widened(wanted[1]))[0] @ _roots(_widened(own[1]))[1]
-        offset = wanted[0] - change @ own[0]
+        # All roots in one go, for a GPU, which is done with small products sooner than they are started.
+        root, inverse = roots(_widened(torch.cat([wanted[1], own[1]])))
+        change = root[:count].repeat_interleave(each, 0) @ inverse[count:]
+        offset = wanted[0].repeat_interleave(each, 0) - change @ own[0]
         return torch.baddbmm(offset, change, features.flatten(2).float()).view_as(features)
 
 
@@ -278,10 +281,7 @@ class StyleNetwork(nn.Module):
         code, *wanted = StyleLook(self.style_encoder, self.encoder)(style)
         each = photo.shape[0] // style.shape[0]
         code = code.repeat_interleave(each, 0)
-        near, far = (
-            transport(features, cast(tuple[Tensor, Tensor], tuple(s.repeat_interleave(each, 0) for s in statistics(w))))
-            for features, w in zip(self.encoder(photo), wanted, strict=True)
-        )
+        near, far = (transport(f, statistics(w)) for f, w in zip(self.encoder(photo), wanted, strict=True))
         grains = (torch.randn(len(x), GRAIN, *x.shape[2:], device=x.device) for x in (near, far))
         return cast(Tensor, self.decoder(self.trunk(near, far, code, *grains), code, palette))
 
