@@ -18,107 +18,27 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
 from minimoto.engines.runtime_device import choose_device
-from minimoto.engines.style_net import STYLE_SIZE, StyleNetwork, mirrored
+from minimoto.engines.style_net import STYLE_SIZE
 from minimoto.engines.winograd import kernels
-from training.muon import Muon
 from training.style_data import PHOTO_SIZE, Photos, Styles, listing, read_all
 from training.style_judge import CompiledJudge
 from training.style_losses import Perception
 from training.style_pattern import WINDOW
-from training.style_steps import means, painted
+from training.style_steps import means
+from training.style_training import Steps, Training
 
 SAVED_EVERY = 60.0
 """Seconds between checkpoints."""
-NOTED_EVERY = 10.0
-"""Seconds, at least, between lines of the log."""
-
-
-@dataclass
-class Training:
-    """The networks, their optimisers and how far they are.
-
-    Parameters:
-        network: what is trained.
-        mean: the running mean of its weights, which is shipped.
-        step, seconds: done so far, over all runs.
-    """
-
-    network: StyleNetwork
-    mean: StyleNetwork
-    optimisers: tuple[torch.optim.Optimizer, ...]
-    step: int = 0
-    seconds: float = 0.0
-
-    @classmethod
-    def resumed(cls, options: argparse.Namespace, device: torch.device) -> Training:
-        """From the checkpoint of the folder, or from the start."""
-        network, mean = (begun(options.begin).to(device, memory_format=torch.channels_last) for _ in range(2))
-        training = cls(network, mean.requires_grad_(False), optimisers(network, options))
-        checkpoint = options.out / "checkpoint.pt"
-        if checkpoint.exists():
-            kept = torch.load(checkpoint, weights_only=True, map_location=device)
-            for part in ("network", "mean"):
-                getattr(training, part).load_state_dict(kept[part])
-            for optimiser, state in zip(training.optimisers, kept["optimisers"], strict=True):
-                rates = [group["highest"] for group in optimiser.param_groups]
-                optimiser.load_state_dict(state)
-                for group, highest in zip(optimiser.param_groups, rates, strict=True):
-                    group["highest"] = highest
-            training.step, training.seconds = kept["step"], 0.0 if options.again else kept["seconds"]
-        return training
-
-    def update(self, loss: Tensor, share: float) -> None:
-        """One step down ``loss``, at ``share`` of the highest learning rates."""
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = group["highest"] * share
-            optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        # One step that went wrong must not be the end of all; to ask whether it did would be to wait for it.
-        wrong = ~norm.isfinite()
-        for parameter in self.network.parameters():
-            if parameter.grad is not None:
-                parameter.grad.masked_fill_(wrong, 0)
-        for optimiser in self.optimisers:
-            optimiser.step()
-        self.step += 1
-        decay = min(0.998, self.step / (self.step + 20))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.mean.parameters()), list(self.network.parameters()), 1 - decay)
-
-    def save(self, out: Path) -> None:
-        """Write checkpoint and weights, each whole or not at all."""
-        kept = {part: getattr(self, part).state_dict() for part in ("network", "mean")}
-        states = [optimiser.state_dict() for optimiser in self.optimisers]
-        torch.save({**kept, "optimisers": states, "step": self.step, "seconds": self.seconds}, out / "checkpoint.part")
-        (out / "checkpoint.part").replace(out / "checkpoint.pt")
-        save_file({n: t.half().cpu().contiguous() for n, t in self.mean.state_dict().items()}, out / "style.part")
-        (out / "style.part").replace(out / "style.safetensors")
-
-
-def optimisers(network: StyleNetwork, options: argparse.Namespace) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the 3x3 kernels between features, Adam for everything else."""
-    kernels = [p for p in network.parameters() if p.ndim == 4 and min(p.shape[:2]) > 12] if options.muon else []
-    chosen = {id(p) for p in kernels}
-    rest = [p for p in network.parameters() if id(p) not in chosen]
-    adam = torch.optim.Adam(rest, lr=options.rate, betas=(0.9, 0.99), fused=rest[0].is_cuda)
-    made: tuple[torch.optim.Optimizer, ...] = (adam,)
-    if kernels:
-        made = (*made, Muon(kernels, lr=options.muon))
-    for optimiser, highest in zip(made, (options.rate, options.muon), strict=False):
-        for group in optimiser.param_groups:
-            group["highest"] = highest
-    return made
+NOTED_EVERY, NOTED_STEPS = 10.0, 25
+"""Seconds and steps, at least, between lines of the log."""
+TOGETHER = {"cpu": 1, "cuda": 10}
+"""Steps between two looks at the clock."""
 
 
 def schedule(done: float) -> float:
@@ -170,59 +90,43 @@ def train(options: argparse.Namespace) -> None:
     print(f"{len(photos.sizes)} photos, {len(styles.pictures)} styles, {device}, step {training.step}", flush=True)
     if on_gpu:
         styles.prepare()
-        print(f"{len(styles.kept)} crops of styles, {torch.cuda.memory_allocated() >> 20} MiB", flush=True)
+        print(
+            f"{len(styles.pictures) * styles.kinds} crops of styles, {torch.cuda.memory_allocated() >> 20} MiB",
+            flush=True,
+        )
         # From here on arrays come in few sizes, each of which is worth a choice among kernels.
         torch.backends.cudnn.benchmark = True
     choice = random.Random(options.seed + training.step)
+    steps = Steps(training, eye.judge, photos, styles, options, graph=not options.eager)
     clock = time.monotonic if on_gpu else time.process_time
-    begun_at, saved, noted = clock() - training.seconds, time.monotonic(), time.monotonic()
-    seen: list[Tensor] = []
+    begun_at, saved, noted, last = clock() - training.seconds, time.monotonic(), time.monotonic(), training.step
     while training.seconds < options.seconds:
         done = training.seconds / options.seconds
-        loss, sums = painted(training.network, eye.judge, photos, styles, options, side(options.size, done), choice)
-        training.update(loss, schedule(done))
-        seen.append(sums)
+        for _ in range(TOGETHER[device.type]):
+            steps.one(side(options.size, done), schedule(done), choice)
+        if on_gpu:
+            # Not to run far ahead of it: the schedule follows the clock.
+            torch.cuda.synchronize()
         training.seconds = clock() - begun_at
-        if training.step % 25 == 0 and time.monotonic() - noted > NOTED_EVERY:
-            note(options.out, training, schedule(done) * options.rate, seen, time.monotonic() - noted)
-            noted = time.monotonic()
+        if training.step - last >= NOTED_STEPS and time.monotonic() - noted > NOTED_EVERY:
+            speed = (training.step - last) / (time.monotonic() - noted)
+            note(options.out, training, schedule(done) * options.rate, means(steps.sums()), speed)
+            noted, last = time.monotonic(), training.step
         if time.monotonic() - saved > SAVED_EVERY:
             training.save(options.out)
             saved = time.monotonic()
-    if seen:
-        note(options.out, training, 0.0, seen, time.monotonic() - noted)
+    if training.step > last:
+        speed = (training.step - last) / max(1e-6, time.monotonic() - noted)
+        note(options.out, training, 0.0, means(steps.sums()), speed)
     training.save(options.out)
 
 
-def note(out: Path, training: Training, rate: float, seen: list[Tensor], seconds: float) -> None:
-    """Write and print a line of the log, and forget what it sums up: ``seen`` in so many seconds by the clock."""
-    figures = means(seen)
+def note(out: Path, training: Training, rate: float, figures: tuple[float, ...], speed: float) -> None:
+    """Write and print a line of the log, with ``figures`` since the last one, at ``speed`` steps a second."""
     line = "\t".join([f"{training.step}", f"{training.seconds:.0f}", f"{rate:.6f}", *(f"{f:.4f}" for f in figures)])
-    print(f"{line}\t{len(seen) / max(1e-6, seconds):.2f} steps/s", flush=True)
-    seen.clear()
+    print(f"{line}\t{speed:.2f} steps/s", flush=True)
     with (out / "log.tsv").open("a") as log:
         log.write(line + "\n")
-
-
-def begun(weights: Path | None) -> StyleNetwork:
-    """A network with the tensors of ``weights`` that fit it, mirroring crops at their edges as photos are in use."""
-    network = StyleNetwork()
-    mirrored(network)
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            # As large behind the layer as before it (He et al. 2015): torch's own start shrinks features to nothing.
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    with torch.no_grad():
-        network.decoder.out.weight.mul_(0.3)
-        for grain in (network.trunk.far_grain, network.trunk.near_grain):
-            grain.weight.mul_(0.3)
-    if weights:
-        own = network.state_dict()
-        fitting = {n: t.float() for n, t in load_file(weights).items() if n in own and own[n].shape == t.shape}
-        network.load_state_dict({**own, **fitting})
-    return network
 
 
 def times(text: str) -> tuple[Path, int]:
@@ -267,6 +171,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--weave", type=float, default=10.0, help="weight of regular patterns where photos are flat")
     parser.add_argument("--regular", type=float, default=0.2, help="how regular a pattern may be for nothing, 0 to 1")
     parser.add_argument("--plain", type=float, default=0.17, help="share of crops that are made plain, like skies")
+    parser.add_argument("--eager", action="store_true", help="do without CUDA graphs")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -74,13 +73,15 @@ class Photos:
             room[:, :, columns:] = room[:, :, columns - 1 : columns]
         self._sheet = self._sheet.to(device)
 
-    def batch(self, count: int, size: int, choice: random.Random) -> Tensor:
-        """``count`` crops ``(N, 3, size, size)``, 0..1."""
+    def draw(self, count: int, size: int, choice: random.Random) -> tuple[Tensor, Tensor]:
+        """For ``count`` crops of ``size`` pixels a side: which photos, ``(N,)``, and where in them, ``(N, 2, 3)``."""
         chosen = choice.choices(range(len(self.sizes)), k=count)
-        places = torch.tensor([self._place(self.sizes[index], size, choice) for index in chosen])
-        index = _sent(torch.tensor(chosen), self._sheet.device)
+        return torch.tensor(chosen), torch.tensor([self._place(self.sizes[index], size, choice) for index in chosen])
+
+    def crops(self, index: Tensor, places: Tensor, size: int) -> Tensor:
+        """What was drawn, ``(N, 3, size, size)``, 0..1."""
         # Two samples a pixel, and their mean: photos are reduced by less than 2.
-        grid = functional.affine_grid(_sent(places, self._sheet.device), [count, 3, 2 * size, 2 * size], False)
+        grid = functional.affine_grid(places, [len(index), 3, 2 * size, 2 * size], False)
         fine = functional.grid_sample(self._sheet[index].float() / 255, grid, "bilinear", "border", align_corners=False)
         return functional.avg_pool2d(fine, 2)
 
@@ -100,11 +101,6 @@ class Photos:
 def _middle(picture: Tensor) -> Tensor:
     top, left = (max(0, (side - PHOTO_LONGER) // 2) for side in picture.shape[1:])
     return picture[:, top : top + PHOTO_LONGER, left : left + PHOTO_LONGER]
-
-
-def _sent(numbers: Tensor, device: torch.device) -> Tensor:
-    """``numbers`` on ``device``, without waiting for what it still does."""
-    return numbers.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else numbers
 
 
 def skies(crops: Tensor, share: float) -> tuple[Tensor, Tensor]:
@@ -142,6 +138,27 @@ class Looks:
     colours: tuple[Tensor, Tensor]
     grams: dict[str, Tensor]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Looks]) -> Looks:
+        """Those of all parts, one after the other."""
+        return cls(
+            torch.cat([part.crops for part in parts]),
+            (torch.cat([part.colours[0] for part in parts]), torch.cat([part.colours[1] for part in parts])),
+            {name: torch.cat([part.grams[name] for part in parts]) for name in parts[0].grams},
+        )
+
+    def chosen(self, numbers: Tensor) -> Looks:
+        """Some of them, ``(S,)``."""
+        forth, back = self.colours
+        grams = {name: found[numbers] for name, found in self.grams.items()}
+        return Looks(self.crops[numbers], (forth[numbers], back[numbers]), grams)
+
+    def widened(self) -> Looks:
+        """The same, as they are used: float32."""
+        return Looks(
+            self.crops.float() / 255, self.colours, {name: found.float() for name, found in self.grams.items()}
+        )
+
 
 @dataclass
 class Styles:
@@ -157,35 +174,34 @@ class Styles:
     times: list[int]
     grams: Callable[[Tensor], dict[str, Tensor]]
     kinds: int
-    kept: dict[tuple[int, int], Looks] = field(default_factory=dict)
+    kept: dict[int, Looks] = field(default_factory=dict)
+    _all: Looks | None = None
 
     def prepare(self) -> None:
-        """Compute all that is kept now, many at a time: for a GPU."""
-        keys = list(product(range(len(self.pictures)), range(self.kinds)))
-        for begin in range(0, len(keys), 32):
-            self._keep(keys[begin : begin + 32])
+        """Compute all that is kept now, many at a time, and lay it side by side: for a GPU."""
+        numbers = list(range(len(self.pictures) * self.kinds))
+        parts = [self._computed(numbers[begin : begin + 32]) for begin in range(0, len(numbers), 32)]
+        self._all = Looks.joined(parts)
 
-    def batch(self, count: int, choice: random.Random) -> Looks:
-        """``count`` styles."""
+    def draw(self, count: int, choice: random.Random) -> Tensor:
+        """The numbers of ``count`` styles: those of their pictures times ``kinds``, and which crop."""
         chosen = choice.choices(range(len(self.pictures)), self.times, k=count)
-        keys = [(index, choice.randrange(self.kinds)) for index in chosen]
-        for key in keys:
-            if key not in self.kept:
-                self._keep([key])
-        kept = [self.kept[key] for key in keys]
-        return Looks(
-            torch.stack([look.crops for look in kept]).float() / 255,
-            (torch.stack([look.colours[0] for look in kept]), torch.stack([look.colours[1] for look in kept])),
-            {name: torch.stack([look.grams[name] for look in kept]).float() for name in kept[0].grams},
-        )
+        return torch.tensor([index * self.kinds + choice.randrange(self.kinds) for index in chosen])
 
-    def _keep(self, keys: Sequence[tuple[int, int]]) -> None:
-        crops = torch.stack([self._crop(*key) for key in keys])
+    def looks(self, numbers: Tensor) -> Looks:
+        """What was drawn; once all is prepared, on its device and without a word to the host."""
+        if self._all is not None:
+            return self._all.chosen(numbers).widened()
+        chosen = numbers.tolist()
+        for number in chosen:
+            if number not in self.kept:
+                self.kept[number] = self._computed([number])
+        return Looks.joined([self.kept[number] for number in chosen]).widened()
+
+    def _computed(self, numbers: Sequence[int]) -> Looks:
+        crops = torch.stack([self._crop(*divmod(number, self.kinds)) for number in numbers])
         real = crops.float() / 255
-        forth, back = palette(real)
-        grams = {name: found.bfloat16() for name, found in self.grams(real).items()}
-        for i, key in enumerate(keys):
-            self.kept[key] = Looks(crops[i], (forth[i], back[i]), {name: found[i] for name, found in grams.items()})
+        return Looks(crops, palette(real), {name: found.bfloat16() for name, found in self.grams(real).items()})
 
     def _crop(self, index: int, crop: int) -> Tensor:
         place = random.Random(index * 1013 + crop)

@@ -20,7 +20,8 @@ from training.style_data import Photos, Styles, listing, skies
 from training.style_judge import CompiledJudge
 from training.style_losses import Aim, Perception, palette, recolour, root, style_distances
 from training.style_pattern import excess, flatness, weave
-from training.style_steps import painted
+from training.style_steps import SUMS, Drawn, painted
+from training.style_training import Steps, Training, begun
 
 CPU = torch.device("cpu")
 GREY = torch.full((1, 3, 128, 128), 0.5)
@@ -45,15 +46,15 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("reach", "rounds"), [(-4, 20), (-8, 28)])
-def test_a_root_by_products_is_that_by_eigenvalues(reach: int, rounds: int) -> None:
+@pytest.mark.parametrize("reach", [-1, -4, -8])
+def test_a_root_by_products_is_that_by_eigenvalues(reach: int) -> None:
     axes = torch.linalg.qr(torch.randn(40, 3, 3, generator=chance(), dtype=torch.double))[0]
     values = 10 ** (reach * torch.rand(40, 3, generator=chance(1), dtype=torch.double))
     values[0], values[1] = torch.tensor([0.2, 0.2, 0.2]), torch.tensor([1, 10**reach, 10**reach])
     matrix = axes * values[:, None] @ axes.mT
-    for found, power in zip(root(matrix, rounds), (0.5, -0.5), strict=True):
+    for found, power in zip(root(matrix), (0.5, -0.5), strict=True):
         wanted = axes * values[:, None] ** power @ axes.mT
-        assert ((found - wanted).norm(dim=(1, 2)) / wanted.norm(dim=(1, 2))).max() < 1e-5
+        assert ((found - wanted).norm(dim=(1, 2)) / wanted.norm(dim=(1, 2))).max() < 1e-4
 
 
 def test_a_photo_is_given_the_moments_of_a_style() -> None:
@@ -179,7 +180,7 @@ def test_a_share_of_crops_is_plain() -> None:
 def test_crops_show_their_photo() -> None:
     ramp = torch.arange(320).view(1, 1, 320).expand(3, 330, 320) // 2
     photos = Photos([ramp.byte(), ramp[:, :320].byte()], CPU)
-    crops = photos.batch(6, 64, random.Random(1))
+    crops = photos.crops(*photos.draw(6, 64, random.Random(1)), 64)
     assert crops.shape == (6, 3, 64, 64)
     steps = crops[:, :, :, 1:] - crops[:, :, :, :-1]
     # Every column the same, and every step as far as the crop is reduced, 0.75 to 5 pixels of half a level.
@@ -203,11 +204,15 @@ def test_pictures_kept_back_are_the_same_in_another_format(tmp_path: Path) -> No
 def test_further_crops_of_a_style_differ(vgg: Path) -> None:
     picture = (torch.rand(3, 256, 320, generator=chance()) * 255).byte()
     styles = Styles([picture], [1], Perception(vgg, CPU).grams, 4)
+    one_by_one = styles.looks(torch.arange(4))
     styles.prepare()
-    assert len(styles.kept) == 4
-    crops = [look.crops for look in styles.kept.values()]
-    assert all(crop.shape == (3, 256, 256) for crop in crops)
-    assert not any(torch.equal(crops[0], crop) for crop in crops[1:])
+    looks = styles.looks(torch.arange(4))
+    assert torch.equal(looks.crops, one_by_one.crops)
+    assert all(torch.allclose(looks.grams[n], one_by_one.grams[n], rtol=0.02) for n in looks.grams)
+    assert torch.allclose(looks.colours[0], one_by_one.colours[0], atol=1e-5)
+    assert looks.crops.shape == (4, 3, 256, 256)
+    assert not any(torch.equal(looks.crops[0], crop) for crop in looks.crops[1:])
+    assert {int(styles.draw(1, random.Random(seed))) for seed in range(40)} == {0, 1, 2, 3}
 
 
 @pytest.fixture
@@ -231,14 +236,14 @@ def test_training_goes_on_where_it_was(
     kept = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert kept["step"] == 1
     monkeypatch.setattr(sys, "argv", ["style", *given, "--again", "--rate", "0.002"])
-    resumed = style.Training.resumed(style.options(), CPU)
+    resumed = Training.resumed(style.options(), CPU)
     assert resumed.step == 1
     assert resumed.optimisers[0].param_groups[0]["highest"] == 0.002
     style.train(style.options())
     rows = (tmp_path / "run" / "log.tsv").read_text().splitlines()
     assert [row.split("\t")[0] for row in rows] == ["1", "2"]
     assert "steps/s" in capsys.readouterr().out
-    shipped = style.begun(tmp_path / "run" / "style.safetensors")
+    shipped = begun(tmp_path / "run" / "style.safetensors")
     assert all(parameter.isfinite().all() for parameter in shipped.parameters())
 
 
@@ -250,20 +255,38 @@ def test_a_step_has_finite_gradients(vgg: Path, half: bool) -> None:
     styles = Styles([p[:, :256, :270] for p in pictures], [1, 1], eye.grams, 2)
     asked = Namespace(batch=4, styles_a_step=2, plain=0.5, half=half, style=2.5, power=1.0, others=0.5, layout=10.0)
     asked.variation, asked.lattice, asked.weave, asked.regular = 0.5, 100.0, 0.5, 0.2
-    network = style.begun(None)
-    loss, sums = painted(network, eye.judge, Photos(pictures, CPU), styles, asked, 64, random.Random(1))
+    network = begun(None)
+    photos = Photos(pictures, CPU)
+    drawn = Drawn.by(photos, styles, asked, 64, random.Random(1))
+    loss, sums = painted(network, eye.judge, photos, styles, asked, 64, drawn)
     loss.backward()
     assert sums.isfinite().all()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
-def test_a_step_that_went_wrong_changes_little(given: list[str]) -> None:
-    training = style.Training.resumed(style.options(), CPU)
+def test_a_step_that_went_wrong_changes_little(
+    given: list[str], vgg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = style.options()
+    asked.half = False
+    asked.out.mkdir()
+    training = Training.resumed(asked, CPU)
+    steps = Steps(training, (eye := Perception(vgg, CPU)).judge, *style.pictures(asked, eye, CPU), asked)
     before = [parameter.detach().clone() for parameter in training.network.parameters()]
-    loss = sum((p.sum() for p in training.network.parameters()), torch.zeros(())) * float("nan")
-    training.update(loss, 1.0)
-    for old, new in zip(before, training.network.parameters(), strict=True):
-        assert torch.equal(old, new)
+    with monkeypatch.context() as patch:
+        patch.setattr("training.style_training.painted", lambda network, *_: wrong(network))
+        steps.one(64, 1.0, random.Random(1))
+    assert all(torch.equal(old, new) for old, new in zip(before, training.network.parameters(), strict=True))
+    assert not steps.sums().any()
+    steps.one(64, 1.0, random.Random(1))
+    assert not any(torch.equal(old, new) for old, new in zip(before, training.network.parameters(), strict=True))
+    assert steps.sums()[2] == 4 or asked.plain
+    assert not steps.sums().any()
+
+
+def wrong(network: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    loss = sum((p.square().sum() for p in network.parameters()), torch.zeros(())) * float("nan")
+    return loss, torch.full((SUMS,), float("nan"))
 
 
 @pytest.mark.parametrize(("done", "size"), [(0.0, 144), (0.84, 144), (0.85, 216), (1.0, 216)])
