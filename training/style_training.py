@@ -119,7 +119,7 @@ class Steps:
 
     def sums(self) -> Tensor:
         """See :func:`training.style_steps.means`: since they were last asked for; waits for the device."""
-        found = self._total.cpu()
+        found = self._total.clone().cpu()
         self._total.zero_()
         return found
 

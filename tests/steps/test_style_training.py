@@ -280,7 +280,9 @@ def test_a_step_that_went_wrong_changes_little(
     assert not steps.sums().any()
     steps.one(64, 1.0, random.Random(1))
     assert not any(torch.equal(old, new) for old, new in zip(before, training.network.parameters(), strict=True))
-    assert steps.sums()[2] == 4 or asked.plain
+    style_loss, content_loss, photos, *_ = steps.sums().tolist()
+    assert photos in {1, 2, 3, 4}
+    assert style_loss > 0 < content_loss
     assert not steps.sums().any()
 
 
