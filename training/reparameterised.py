@@ -8,6 +8,8 @@ is already laid out as a GPU's convolutions read it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -119,6 +121,21 @@ class TrainedUpscaleNet(nn.Module):
         linear = _single(wide, self.linear.weight, self.linear.bias, height)
         enlarged: Tensor = self.shuffle(missed[:, :phases].float() + linear)
         return enlarged
+
+    @torch.no_grad()
+    def begin(self, shipped: Mapping[str, Tensor], factor: int) -> None:
+        """Go on from the weights of :meth:`merged`; layers that they lack leave features as they are, and so all.
+
+        What is wider begins at random, and what makes it narrow again at nothing, which is learnt first.
+        """
+        own = {k: v for k, v in shipped.items() if not k.startswith("body.")}
+        self.load_state_dict({**own, "linear.weight": own["linear.weight"] + bicubic_taps(factor)}, strict=False)
+        body, count = self.body, sum(k.startswith("body.") and k.endswith(".bias") for k in shipped)
+        for part in (body.narrow, body.kernel, body.bias):
+            part.zero_()
+        for i in range(count):
+            body.kernel[i] = shipped[f"body.{i}.weight"].permute(0, 2, 3, 1) - body.identity.cpu()
+            body.bias[i] = shipped[f"body.{i}.bias"]
 
     @torch.no_grad()
     def merged(self, factor: int) -> UpscaleNet:

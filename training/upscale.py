@@ -30,7 +30,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from minimoto.engines.upscale_net import CHANNELS
@@ -82,7 +82,9 @@ def restore(plan: Plan, args: argparse.Namespace, trunk: Path | None = None) -> 
             optimiser.load_state_dict(saved)
         state.step, state.seconds = kept["step"], kept["seconds"]
     else:
-        if trunk is not None and trunk.exists():
+        if args.begin:
+            network.begin(load_file(args.begin / f"upscale{plan.factor}.safetensors"), plan.factor)
+        elif trunk is not None and trunk.exists():
             other = torch.load(trunk, weights_only=True, map_location=args.device)["average"]
             network.load_state_dict({k: v for k, v in other.items() if k.startswith(("first.", "body."))}, strict=False)
         average.load_state_dict(network.state_dict())
@@ -166,6 +168,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, required=True, help="for all factors together")
     parser.add_argument("--factors", default="2,3,4")
+    parser.add_argument(
+        "--begin", type=Path, help="a folder of shipped weights to go on from, of as many layers or fewer"
+    )
     parser.add_argument("--layers", type=int, default=COMPACT_LAYERS, help="convolutions of the body")
     parser.add_argument("--every", type=float, help="seconds between checkpoints")
     parser.add_argument("--seed", type=int, default=1)

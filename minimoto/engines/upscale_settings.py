@@ -11,7 +11,7 @@ COMPACT = "compact"
 FACTORS = (2, 3, 4)
 MODELS = (COMPACT, *UPSCALERS)
 
-COMPACT_LAYERS = 10
+COMPACT_LAYERS = 14
 """Convolutions between the compact network's first and its last, in all of its shipped weights."""
 MARGIN = COMPACT_LAYERS + 2
 """Pixels around a tile that the compact network's result depends on."""

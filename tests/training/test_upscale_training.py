@@ -156,6 +156,21 @@ def test_the_shipped_form_computes_the_same(factor: int) -> None:
         assert float((rough - network(luma)).abs().max()) < 0.05
 
 
+@pytest.mark.parametrize("more", [0, 2])
+def test_training_goes_on_from_what_is_shipped_with_more_layers_too(more: int) -> None:
+    torch.manual_seed(0)
+    before = TrainedUpscaleNet(2, 8, 3)
+    with torch.no_grad():
+        before.body.bias.normal_(std=0.1)
+    after = TrainedUpscaleNet(2, 8, 3 + more)
+    after.begin(before.merged(2).state_dict(), 2)
+    luma = torch.rand(2, 1, 9, 11)
+    torch.testing.assert_close(after(luma), before(luma), atol=1e-5, rtol=1e-5)
+    after(luma).square().sum().backward()
+    assert after.body.narrow.grad is not None
+    assert after.body.narrow.grad.abs().amax((1, 2, 3, 4)).min() > 0
+
+
 def test_steps_lower_the_loss(folder: Path) -> None:
     plan = Plan(2, 1.0, 16, 4, mse_share=0.0)
     network, average = (TrainedUpscaleNet(2, 16, 2) for _ in range(2))
