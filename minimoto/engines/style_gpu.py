@@ -40,7 +40,8 @@ Told = Callable[[float], None]
 GRAPHED = 4_000_000
 """Pixels up to which a photo's kernels are captured as a graph; for a larger one they outlast their launches."""
 GRAPHS = 4
-"""Of so many sizes of photos the graphs are kept, each with its memory."""
+"""Of so many sizes of photos the graphs, each with its memory, and the noise are kept: to draw it takes the host longer
+than all else, and a large photo is painted at two sizes in turn."""
 BYTES = 140
 """Of the GPU's memory, for each pixel of a photo."""
 _CHUNK = 4096
@@ -93,7 +94,7 @@ class GpuPainter:
     def __init__(self, weights: Path, device: str = "cuda") -> None:
         self._device = torch.device(device)
         self._graphs: OrderedDict[tuple[int, int], _Replayed] = OrderedDict()
-        self._grains: tuple[tuple[int, int, int], tuple[Tensor, Tensor]] | None = None
+        self._grains: OrderedDict[tuple[int, int, int], tuple[Tensor, Tensor]] = OrderedDict()
         self._style: tuple[StyleVector, tuple[Tensor, ...]] | None = None
         self._network = GpuNetwork(weights).to(self._device)
         if self._device.type == "cuda":
@@ -164,7 +165,8 @@ class GpuPainter:
     def release(self) -> None:
         """Gives back the memory of the graphs and of what is kept of the last photo."""
         self._graphs.clear()
-        self._grains = self._style = None
+        self._grains.clear()
+        self._style = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -229,14 +231,17 @@ class GpuPainter:
     def _grain(self, size: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
         """The noise that a :class:`~minimoto.engines.style_tiles.Canvas` of this size has."""
         key = (*size, seed)
-        if self._grains is None or self._grains[0] != key:
+        if key not in self._grains:
+            while len(self._grains) >= GRAPHS:
+                self._grains.popitem(last=False)
             chance = np.random.default_rng(seed)
             width, height = (_padded(side) for side in size)
             near, far = (
                 self._sent(chance.standard_normal((1, GRAIN, height // n, width // n), np.float32)) for n in (4, 8)
             )
-            self._grains = key, (near, far)
-        return self._grains[1]
+            self._grains[key] = near, far
+        self._grains.move_to_end(key)
+        return self._grains[key]
 
     def _there(self, photo: Pixels) -> Tensor:
         if self._device.type != "cuda":

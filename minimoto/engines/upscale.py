@@ -76,7 +76,8 @@ class Upscaler:
 
     def enlarge(self, pixels: Pixels, progress: Callable[[float], None] = lambda _: None) -> Pixels:
         """The whole result at once; see :meth:`strips`."""
-        return np.concatenate([rows for _, rows in self.strips(pixels, progress)])
+        strips = [rows for _, rows in self.strips(pixels, progress)]
+        return strips[0] if len(strips) == 1 else np.concatenate(strips)
 
     def strips(
         self, pixels: Pixels, progress: Callable[[float], None] = lambda _: None
