@@ -1,7 +1,7 @@
 """The compiled kernels of ``style_kernel.c``, called from several threads.
 
 Weights are laid out by :mod:`minimoto.engines.style_kernel_layout`. Pictures and features are ``(H, W, C)``, float32,
-contiguous; channels are a multiple of 32.
+contiguous; channels are a multiple of 32, those of :meth:`Kernels.convolve` of 16.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _POINTERS = ("input", "before", "weights", "after", "noise", "places", "out", "s
 _NUMBERS = ("in_height", "in_width", "in_channels", "out_channels", "top", "rows", "edges", "relu", "block", "next")
 _ROUND = 12
 """Rows of a product of matrices that the widest vectors take at once."""
-_INSTEAD = "OpenVINO paints, more slowly"
+_INSTEAD = "OpenVINO runs our own networks, more slowly"
 _PIXELS = 96
 """Of a block of those kernels that have no tiles."""
 
@@ -182,7 +182,7 @@ def kernels(device: Device) -> Kernels | None:
     """
     flags = frozenset(cpu_flags().split())
     if device.kind != "cpu" or device.backend != "openvino" or "amx_bf16" in flags:
-        log.info("the fast style is painted by %s, %s", device.backend, device.precision)
+        log.info("our own networks are run by %s, %s", device.backend, device.precision)
         return None
     if not {"avx2", "fma"} <= flags:
         log.info("this CPU has no AVX2, so %s", _INSTEAD)
@@ -196,5 +196,5 @@ def compiled_kernels(threads: int) -> Kernels | None:
     made = library(SOURCE, _INSTEAD, log)
     if made is None:
         return None
-    log.info("the fast style is painted by compiled kernels, fp32, %d threads", threads)
+    log.info("our own networks are run by compiled kernels, fp32, %d threads", threads)
     return Kernels(made, threads)

@@ -22,7 +22,9 @@ from minimoto.engines.registry import model_path
 from minimoto.engines.runtime import load
 from minimoto.engines.runtime_device import choose_device
 from minimoto.engines.runtime_shipped import load_shipped
+from minimoto.engines.style_kernel import kernels
 from minimoto.engines.upscale_denoise import REACH, denoised, noise_of
+from minimoto.engines.upscale_kernel import KernelUpscale
 from minimoto.engines.upscale_settings import COMPACT, UpscaleSettings, cut, scale_of
 
 if TYPE_CHECKING:
@@ -172,8 +174,9 @@ def _gpu(settings: UpscaleSettings, device: Device) -> GpuUpscaler | None:
 def _network(settings: UpscaleSettings, device: Device | None) -> Network:
     if settings.model == COMPACT:
         name = f"upscale{settings.factor}"
-        model_path(name)
-        return load_shipped(name, device)
+        weights = model_path(name)
+        compiled = kernels(device or choose_device())
+        return load_shipped(name, device) if compiled is None else KernelUpscale(compiled, weights, settings.factor)
     published = UPSCALERS[settings.model]
     own = published.denoises and settings.denoise is not None
     weights = denoise_weights(settings.denoise or 0.0) if own else model_path(settings.model)

@@ -275,11 +275,11 @@ BF16 = replace(CPU, precision="bf16")
     [
         (CPU, "avx avx2 fma", MADE, ""),
         (BF16, "avx2 fma avx512f avx512_bf16", MADE, ""),
-        (BF16, "avx2 fma avx512f avx512_bf16 amx_bf16", None, "painted by openvino, bf16"),
-        (CPU, "sse4_2 avx", None, "no AVX2, so OpenVINO paints"),
-        (CPU, "", None, "no AVX2, so OpenVINO paints"),
-        (replace(CPU, backend="torch"), "avx2 fma", None, "painted by torch, fp32"),
-        (Device("cuda", "any", "torch", "fp16"), "avx2 fma", None, "painted by torch, fp16"),
+        (BF16, "avx2 fma avx512f avx512_bf16 amx_bf16", None, "run by openvino, bf16"),
+        (CPU, "sse4_2 avx", None, "no AVX2, so OpenVINO runs"),
+        (CPU, "", None, "no AVX2, so OpenVINO runs"),
+        (replace(CPU, backend="torch"), "avx2 fma", None, "run by torch, fp32"),
+        (Device("cuda", "any", "torch", "fp16"), "avx2 fma", None, "run by torch, fp16"),
     ],
 )
 def test_kernels_paint_where_they_are_the_fastest(
@@ -307,7 +307,7 @@ def test_without_a_compiler_that_works_openvino_paints(
     monkeypatch.setenv("MINIMOTO_CACHE", str(tmp_path))
     monkeypatch.setattr("shutil.which", lambda name: compiler or None)
     assert style_kernel.compiled_kernels.__wrapped__(1) is None
-    assert "so OpenVINO paints, more slowly" in caplog.text
+    assert "so OpenVINO runs our own networks, more slowly" in caplog.text
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
