@@ -114,7 +114,11 @@ def _dequantized(
     def spread(blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.repeat(blocks, block_size, axis).take(range(values.shape[axis]), axis)
 
-    result: npt.NDArray[np.float32] = (values.astype(np.float32) - spread(zero).astype(np.float32)) * spread(scales)
+    result: npt.NDArray[np.float32]
+    with np.errstate(over="ignore"):
+        result = (values.astype(np.float32) - spread(zero).astype(np.float32)) * spread(scales)
+    if not np.isfinite(result).all():
+        raise ValueError("scales that are too large")
     return result
 
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minimoto.engines import registry_onnx as onnx
@@ -173,6 +173,7 @@ def test_what_is_damaged_or_another_network_is_one_line(
 
 
 @given(st.integers(0, len(network()) - 1), st.integers(0, 255))
+@example(358, 124)  # a scale of 4e36
 def test_any_other_byte_is_read_or_refused(at: int, byte: int) -> None:
     data = bytearray(network())
     data[at] = byte
