@@ -111,7 +111,7 @@ class Sshd:
         """SIGKILL to every child: each open connection drops without a word."""
         assert self.process is not None
         children = psutil.Process(self.process.pid).children(recursive=True)
-        sessions = [child for child in children if child.name() == "sshd"]
+        sessions = [child for child in children if _name(child) == "sshd"]
         assert sessions, "nobody is logged in"
         for child in sessions:
             child.kill()
@@ -130,3 +130,11 @@ class Sshd:
         assert self.process.stderr is not None
         self.process.stderr.close()
         self.process = None
+
+
+def _name(process: psutil.Process) -> str:
+    """Its name; empty if it has ended meanwhile."""
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
