@@ -141,7 +141,7 @@ def _widened(covariance: Tensor) -> Tensor:
     return covariance + (SPARE * spread + 1e-5) * one
 
 
-def roots(matrix: Tensor, rounds: int = 14) -> tuple[Tensor, Tensor]:
+def _roots(matrix: Tensor, rounds: int = 14) -> tuple[Tensor, Tensor]:
     """Square root of a positive definite ``(N, C, C)`` and its inverse (Newton and Schulz; Higham 2008, 6.7)."""
     size = torch.sqrt((matrix * matrix).sum((1, 2), keepdim=True))
     one = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device).expand_as(matrix)
@@ -158,7 +158,7 @@ def transport(features: Tensor, wanted: tuple[Tensor, Tensor]) -> Tensor:
     count, each = len(wanted[1]), len(features) // len(wanted[1])
     with torch.autocast(features.device.type, enabled=False):
         # All roots in one go, for a GPU, which is done with small products sooner than they are started.
-        root, inverse = roots(_widened(torch.cat([wanted[1], own[1]])))
+        root, inverse = _roots(_widened(torch.cat([wanted[1], own[1]])))
         change = root[:count].repeat_interleave(each, 0) @ inverse[count:]
         offset = wanted[0].repeat_interleave(each, 0) - change @ own[0]
         return torch.baddbmm(offset, change, features.flatten(2).float()).view_as(features)

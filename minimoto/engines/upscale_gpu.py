@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from minimoto.engines.runtime import ENOUGH
 from minimoto.engines.runtime_check import psnr
+from minimoto.engines.upscale import LUMA
 from minimoto.engines.upscale_net import build_upscale
 
 log = logging.getLogger("minimoto.runtime")
@@ -31,8 +32,6 @@ BAND = 4_000_000
 """Pixels of the photo that are enlarged at once."""
 _FEATURES, _RESULT = 400, 40
 """Bytes of the GPU's memory for each of them, and for each pixel of the result."""
-LUMA = (0.299, 0.587, 0.114)
-"""Those of :mod:`minimoto.engines.upscale`."""
 _BICUBIC = 2
 """Pixels around one that its bicubic enlargement depends on."""
 _TYPES: dict[Any, torch.dtype] = {np.dtype(np.uint8): torch.uint8, np.dtype(np.uint16): torch.uint16}
@@ -60,7 +59,7 @@ class GpuUpscaler:
     def __init__(self, factor: int, weights: Path, margin: int, device: str = "cuda", band: int = BAND) -> None:
         self._factor, self._margin, self._band = factor, max(margin, _BICUBIC), band
         self._device = torch.device(device)
-        self._luma = torch.tensor(LUMA, device=self._device)
+        self._luma = torch.from_numpy(LUMA).to(self._device)
         network = build_upscale(factor)(weights).eval().requires_grad_(False)
         self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._type = torch.float32

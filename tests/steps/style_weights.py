@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from minimoto.engines import runtime_device
 from minimoto.engines.runtime_shipped import WEIGHTS
@@ -35,3 +37,13 @@ def shipped(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield weights
     runtime_device.choose_device.cache_clear()
     fast_style.cache_clear()
+
+
+def picture(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Smooth shapes and some grain."""
+    import cv2
+
+    chance = np.random.default_rng(seed)
+    coarse = chance.integers(0, 256, (5, 6, 3), np.uint8)
+    pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    return np.clip(pixels + chance.integers(-12, 12, pixels.shape), 0, 255).astype(np.uint8)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from style_weights import engine, weights  # noqa: F401
+from style_weights import engine, picture, weights  # noqa: F401
 
 from minimoto.core.tiles import Box
 from minimoto.engines import style_network, style_transport
@@ -22,16 +22,6 @@ from minimoto.engines.style_seen import Seen
 from minimoto.engines.style_settings import MOST_PIXELS, FastOptions, memory_plan
 
 Pixels = NDArray[np.uint8]
-
-
-def picture(width: int, height: int, seed: int = 0) -> Pixels:
-    """Smooth shapes and some grain."""
-    import cv2
-
-    chance = np.random.default_rng(seed)
-    coarse = chance.integers(0, 256, (5, 6, 3), np.uint8)
-    pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
-    return np.clip(pixels + chance.integers(-12, 12, pixels.shape), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from style_weights import engine, weights  # noqa: F401
+from style_weights import engine, picture, weights  # noqa: F401
 from torch import nn
 from torch.nn import functional
 
@@ -34,13 +34,6 @@ DEVICES = [
 ]
 EXACT = {"cpu": 70.0, "cuda": ENOUGH}
 """Decibels that a painting is held to."""
-
-
-def picture(width: int, height: int, seed: int = 0) -> Pixels:
-    chance = np.random.default_rng(seed)
-    coarse = chance.integers(0, 256, (5, 6, 3), np.uint8)
-    pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
-    return np.clip(pixels + chance.integers(-12, 12, pixels.shape), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
