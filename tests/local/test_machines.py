@@ -30,7 +30,8 @@ def _alone(laboratory: Laboratory) -> Iterator[None]:
     ec2 = laboratory.client("ec2")
     pages = ec2.get_paginator("describe_instances").paginate()
     left = [i["InstanceId"] for page in pages for r in page["Reservations"] for i in r["Instances"]]
-    ec2.terminate_instances(InstanceIds=left)
+    if left:
+        ec2.terminate_instances(InstanceIds=left)
     until(lambda: not laboratory.processes(), what="the end of every machine")
 
 
