@@ -51,14 +51,14 @@ def peak_bytes() -> int:
 def _ours(weights: Path, whole: int | None, tile: int, way: str | None = None) -> Callable[[Pixels], Pixels]:
     from PIL import Image
 
-    from minimoto.engines import style_kernel
+    from minimoto.engines import network_kernel
     from minimoto.engines.runtime_device import threads
     from minimoto.engines.style import fast_style
     from minimoto.engines.style_settings import MADE
 
     if way is not None:
-        made = style_kernel.compiled_kernels(threads()) if way == "kernels" else None
-        style_kernel.kernels = lambda device: made
+        made = network_kernel.compiled_kernels(threads()) if way == "kernels" else None
+        network_kernel.kernels = lambda device: made
     engine = fast_style(weights)
     look = engine.look([np.asarray(Image.open(MADE / "swirl.jpg"))])
     return lambda photo: engine.apply(photo, look, whole=whole, tile=tile)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minimoto.core.tiles import Box
-from minimoto.engines.style_kernel import Kernels
-from minimoto.engines.style_kernel_layout import SQUARE, Array, aligned
+from minimoto.engines.network_kernel import Kernels
+from minimoto.engines.network_kernel_layout import SQUARE, Array, aligned
 from minimoto.engines.style_kernel_weights import BLOCKS, Weights
 from minimoto.engines.style_seen import Seen, folded
 from minimoto.engines.style_transport import Moments, transport

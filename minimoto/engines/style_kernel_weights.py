@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minimoto.engines.network_kernel_layout import Array, painting, panels, phases, squared, transformed
 from minimoto.engines.runtime_graph import tensors
-from minimoto.engines.style_kernel_layout import Array, painting, panels, phases, squared, transformed
 from minimoto.engines.style_transport import Transport
 
 BLOCKS = 3

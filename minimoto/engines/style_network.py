@@ -67,7 +67,7 @@ class Networks:
     @functools.cached_property
     def compiled(self) -> KernelNetwork | None:
         """The network by compiled kernels, where these are the fastest way."""
-        from minimoto.engines.style_kernel import kernels
+        from minimoto.engines.network_kernel import kernels
         from minimoto.engines.style_kernel_run import KernelNetwork
 
         made = kernels(self.device)

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minimoto.core.tiles import Tile, tiles
+from minimoto.engines.network_kernel import kernels
 from minimoto.engines.published import UPSCALERS, denoise_weights
 from minimoto.engines.registry import model_path
 from minimoto.engines.runtime import load
 from minimoto.engines.runtime_device import choose_device
 from minimoto.engines.runtime_shipped import load_shipped
-from minimoto.engines.style_kernel import kernels
 from minimoto.engines.upscale_denoise import REACH, denoised, noise_of
 from minimoto.engines.upscale_kernel import KernelUpscale
 from minimoto.engines.upscale_settings import COMPACT, UpscaleSettings, cut, scale_of

@@ -1,6 +1,6 @@
 """The compact network of ``upscale`` by the compiled kernels of the ``fast`` style: Winograd's F(6x6, 3x3), float32.
 
-Where a CPU has no tiles of registers (AMX) they are faster than OpenVINO, in bfloat16 or not (``style_kernel.py``).
+Where a CPU has no tiles of registers (AMX) they are faster than OpenVINO, in bfloat16 or not (``network_kernel.py``).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from minimoto.engines.network_kernel import Kernels
+from minimoto.engines.network_kernel_layout import aligned, transformed
 from minimoto.engines.runtime_graph import tensors
-from minimoto.engines.style_kernel import Kernels
-from minimoto.engines.style_kernel_layout import aligned, transformed
 
 Array = NDArray[np.float32]
 

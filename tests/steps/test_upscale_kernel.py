@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from minimoto.engines import upscale
+from minimoto.engines.network_kernel import Kernels, compiled_kernels
 from minimoto.engines.runtime_check import psnr
 from minimoto.engines.runtime_device import Device
 from minimoto.engines.runtime_shipped import WEIGHTS
-from minimoto.engines.style_kernel import Kernels, compiled_kernels
 from minimoto.engines.upscale_kernel import KernelUpscale
 from minimoto.engines.upscale_net import build_upscale
 from minimoto.engines.upscale_settings import FACTORS, UpscaleSettings

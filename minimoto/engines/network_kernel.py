@@ -1,6 +1,6 @@
-"""The compiled kernels of ``style_kernel.c``, called from several threads.
+"""The compiled kernels of ``network_kernel.c``, called from several threads.
 
-Weights are laid out by :mod:`minimoto.engines.style_kernel_layout`. Pictures and features are ``(H, W, C)``, float32,
+Weights are laid out by :mod:`minimoto.engines.network_kernel_layout`. Pictures and features are ``(H, W, C)``, float32,
 contiguous; channels are a multiple of 32, those of :meth:`Kernels.convolve` of 16.
 """
 
@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minimoto.engines.compiled import cpu_flags, library
+from minimoto.engines.network_kernel_layout import PAINT, SQUARE, Array, aligned
 from minimoto.engines.runtime_device import Device, threads
-from minimoto.engines.style_kernel_layout import PAINT, SQUARE, Array, aligned
 from minimoto.engines.winograd_points import POINTS, tiles_of
 
-log = logging.getLogger("minimoto.style")
+log = logging.getLogger("minimoto.runtime")
 
 Places = NDArray[np.int64]
 Convolution = Literal["plain", "enlarged", "added", "painted"]
@@ -49,7 +49,7 @@ class Kernels:
     """The kernels, and the threads that share their work. Calls from several threads take turns.
 
     Parameters:
-        library: the compiled ``style_kernel.c``.
+        library: the compiled ``network_kernel.c``.
         threads: how many work together.
     """
 

@@ -1,4 +1,4 @@
-"""The compiled kernels of the ``fast`` style: each against torch, the whole against the network run by torch."""
+"""The compiled kernels of our own networks: each against torch, the whole of the ``fast`` style against it too."""
 
 from __future__ import annotations
 
@@ -18,13 +18,22 @@ from numpy.typing import NDArray
 from style_weights import engine, weights  # noqa: F401
 
 from minimoto.core.tiles import Box
-from minimoto.engines import style_kernel, style_network
+from minimoto.engines import network_kernel, style_network
 from minimoto.engines.compiled import library
+from minimoto.engines.network_kernel import NOISE, Kernels
+from minimoto.engines.network_kernel_layout import (
+    PAINT,
+    SQUARE,
+    aligned,
+    painting,
+    panels,
+    phases,
+    squared,
+    transformed,
+)
 from minimoto.engines.runtime_device import Device
 from minimoto.engines.style import FastStyle, Look
 from minimoto.engines.style_colour import ColourMap, statistics
-from minimoto.engines.style_kernel import NOISE, Kernels
-from minimoto.engines.style_kernel_layout import PAINT, SQUARE, aligned, painting, panels, phases, squared, transformed
 from minimoto.engines.style_kernel_run import KernelNetwork
 from minimoto.engines.style_seen import Seen, folded
 
@@ -45,7 +54,7 @@ CHANCE = np.random.default_rng(5)
 
 @pytest.fixture(scope="module")
 def kernels() -> Kernels:
-    made = library(style_kernel.SOURCE, "nothing is tested", logging.getLogger("minimoto.style"))
+    made = library(network_kernel.SOURCE, "nothing is tested", logging.getLogger("minimoto.runtime"))
     if made is None:
         pytest.skip("no C compiler here makes the kernels")
     return Kernels(made, 1)
@@ -291,10 +300,10 @@ def test_kernels_paint_where_they_are_the_fastest(
     caplog: pytest.LogCaptureFixture,
     weights: Path,  # noqa: F811
 ) -> None:
-    monkeypatch.setattr(style_kernel, "cpu_flags", lambda: flags)
-    monkeypatch.setattr(style_kernel, "compiled_kernels", lambda threads: MADE)
+    monkeypatch.setattr(network_kernel, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(network_kernel, "compiled_kernels", lambda threads: MADE)
     with caplog.at_level(logging.INFO):
-        assert style_kernel.kernels(device) is found
+        assert network_kernel.kernels(device) is found
     assert said in caplog.text
     made = style_network.Networks(weights, device).compiled
     assert (made.kernels if made else None) is found
@@ -306,7 +315,7 @@ def test_without_a_compiler_that_works_openvino_paints(
 ) -> None:
     monkeypatch.setenv("MINIMOTO_CACHE", str(tmp_path))
     monkeypatch.setattr("shutil.which", lambda name: compiler or None)
-    assert style_kernel.compiled_kernels.__wrapped__(1) is None
+    assert network_kernel.compiled_kernels.__wrapped__(1) is None
     assert "so OpenVINO runs our own networks, more slowly" in caplog.text
 
 
@@ -316,7 +325,7 @@ def test_every_compiler_makes_kernels_that_hold(compiler: str, monkeypatch: pyte
         pytest.skip(f"there is no {compiler} here")
     monkeypatch.setenv("CC", compiler)
     monkeypatch.setenv("MINIMOTO_CACHE", str(tmp_path))
-    made = library(style_kernel.SOURCE, "nothing is tested", logging.getLogger("minimoto.style"))
+    made = library(network_kernel.SOURCE, "nothing is tested", logging.getLogger("minimoto.runtime"))
     assert made is not None
     given, weight, after, out = noise(13, 9, 32), noise(32, 32, 3, 3), noise(2, 32), aligned(13, 9, 32)
     Kernels(made, 1).convolve("plain", given, transformed(weight), after, out, edges="zero")

@@ -1,4 +1,4 @@
-"""Weights in the order in which ``style_kernel.c`` reads them."""
+"""Weights in the order in which ``network_kernel.c`` reads them."""
 
 from __future__ import annotations
 
