@@ -124,18 +124,26 @@ class TrainedUpscaleNet(nn.Module):
 
     @torch.no_grad()
     def begin(self, shipped: Mapping[str, Tensor], factor: int) -> None:
-        """Go on from the weights of :meth:`merged`; layers that they lack leave features as they are, and so all.
+        """Go on from the weights of :meth:`merged`, of as many channels and layers or fewer; the function is theirs.
 
-        What is wider begins at random, and what makes it narrow again at nothing, which is learnt first.
+        Layers that they lack leave features as they are. Channels that they lack begin at random and are read by
+        nothing older than they are. What is wider begins at random, and what makes it narrow again at nothing.
         """
-        own = {k: v for k, v in shipped.items() if not k.startswith("body.")}
-        self.load_state_dict({**own, "linear.weight": own["linear.weight"] + bicubic_taps(factor)}, strict=False)
         body, count = self.body, sum(k.startswith("body.") and k.endswith(".bias") for k in shipped)
-        for part in (body.narrow, body.kernel, body.bias):
-            part.zero_()
+        old, linear = len(shipped["first.weight"]), self.linear
+        self.first.weight[:old], self.first.bias[:old] = shipped["first.weight"], shipped["first.bias"]
+        self.head.weight.zero_()
+        self.head.weight[:, :old], self.head.bias[:] = shipped["head.weight"], shipped["head.bias"]
+        linear.weight[:] = shipped["linear.weight"] + bicubic_taps(factor)
+        linear.bias[:] = shipped["linear.bias"]
+        body.narrow.zero_()
+        body.bias.zero_()
+        body.kernel[count:] = 0
+        body.kernel[:, :old, :, :, old:] = 0
         for i in range(count):
-            body.kernel[i] = shipped[f"body.{i}.weight"].permute(0, 2, 3, 1) - body.identity.cpu()
-            body.bias[i] = shipped[f"body.{i}.bias"]
+            kernel = shipped[f"body.{i}.weight"].float().permute(0, 2, 3, 1)
+            body.kernel[i, :old, :, :, :old] = kernel - body.identity[:old, :, :, :old].cpu()
+            body.bias[i, :old] = shipped[f"body.{i}.bias"]
 
     @torch.no_grad()
     def merged(self, factor: int) -> UpscaleNet:

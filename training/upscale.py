@@ -38,9 +38,10 @@ from minimoto.engines.upscale_settings import COMPACT_LAYERS
 from training.reparameterised import TrainedUpscaleNet
 from training.upscale_data import Measured, evaluate, make_pairs, read_measured, read_photos
 from training.upscale_sampler import Patches
-from training.upscale_step import Plan, State, Steps, optimisers, schedule
+from training.upscale_step import Plan, State, Steps, half_precision, optimisers, schedule
 
 EVERY = {"cpu": 240.0, "cuda": 40.0}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TOGETHER = {"cpu": 4, "cuda": 20}
 """Steps between two looks at the clock and changes of the learning rate."""
 
@@ -56,7 +57,7 @@ def save(state: State, plan: Plan, out: Path) -> None:
     """Write the shipped form of the averaged weights and the checkpoint, each whole or not at all."""
     merged = state.average.merged(plan.factor).state_dict()
     shipped = out / f"upscale{plan.factor}.safetensors"
-    save_file({k: v.contiguous() for k, v in merged.items()}, shipped.with_suffix(".part"))
+    save_file({k: v.half().contiguous() for k, v in merged.items()}, shipped.with_suffix(".part"))
     shipped.with_suffix(".part").chmod(0o644)
     shipped.with_suffix(".part").replace(shipped)
     checkpoint = out / f"checkpoint{plan.factor}.pt"
@@ -71,7 +72,7 @@ def save(state: State, plan: Plan, out: Path) -> None:
 def restore(plan: Plan, args: argparse.Namespace, trunk: Path | None = None) -> State:
     """The state of the last checkpoint, or a fresh one (from the trunk of another factor if there is one)."""
     torch.manual_seed(args.seed)
-    network, average = (TrainedUpscaleNet(plan.factor, CHANNELS, args.layers).to(args.device) for _ in range(2))
+    network, average = (TrainedUpscaleNet(plan.factor, args.channels, args.layers).to(args.device) for _ in range(2))
     checkpoint = args.out / f"checkpoint{plan.factor}.pt"
     state = State(network, average, optimisers(network, plan))
     if checkpoint.exists():
@@ -122,7 +123,7 @@ def train(plan: Plan, args: argparse.Namespace) -> None:
     pairs = make_pairs(_photos(tuple(args.photos), args.device), plan.factor, plan.patch)
     measured = read_measured(args.eval, plan.factor, args.device)
     print(f"x{plan.factor}: {len(pairs.height)} photos, ready after {clock() - entered:.1f} s; {plan}", flush=True)
-    steps = Steps(state, plan, Patches(pairs, plan.patch, plan.batch), not args.eager)
+    steps = Steps(state, plan, Patches(pairs, plan.patch, plan.batch), not args.eager, args.dtype)
 
     def tell(since: float, done: int, progress: float) -> None:
         loss = steps.loss()
@@ -169,13 +170,17 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, required=True, help="for all factors together")
     parser.add_argument("--factors", default="2,3,4")
     parser.add_argument(
-        "--begin", type=Path, help="a folder of shipped weights to go on from, of as many layers or fewer"
+        "--begin", type=Path, help="a folder of shipped weights to go on from, of as many layers and channels or fewer"
     )
+    parser.add_argument("--channels", type=int, default=CHANNELS, help="of the body")
     parser.add_argument("--layers", type=int, default=COMPACT_LAYERS, help="convolutions of the body")
     parser.add_argument("--every", type=float, help="seconds between checkpoints")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", type=torch.device, help="cuda or cpu; cuda where there is one")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="of the stack; bf16 where it is multiplied in hardware, else fp32"
+    )
     parser.add_argument("--eager", action="store_true", help="do without a CUDA graph")
     each = parser.add_argument_group("for every factor, or one each for 2, 3 and 4 (0.5,0.2,0.3)")
     each.add_argument("--share", help="of the seconds")
@@ -197,6 +202,7 @@ def main(words: list[str] | None = None) -> None:
         warnings.filterwarnings("ignore", message=".*capturable=True.*")
     args.every = args.every or EVERY[args.device.type]
     args.plans = plans(args)
+    args.dtype = PRECISIONS[args.precision] if args.precision else half_precision(args.device)
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     for plan in args.plans:

@@ -89,14 +89,17 @@ class Steps:
     Parameters:
         patches: what is learned from, on the network's device.
         graph: whether to capture a step as a CUDA graph; only where the device is a GPU.
+        dtype: what the stack is computed in; ``None``: what :func:`half_precision` says.
     """
 
-    def __init__(self, state: State, plan: Plan, patches: Patches, graph: bool = True) -> None:
+    def __init__(
+        self, state: State, plan: Plan, patches: Patches, graph: bool = True, dtype: torch.dtype | None = None
+    ) -> None:
         self._state, self._plan, self._patches = state, plan, patches
         self._parameters: list[Tensor] = list(state.network.parameters())
         self._average: list[Tensor] = list(state.average.parameters())
         device = self._parameters[0].device
-        self._dtype = half_precision(device)
+        self._dtype = dtype or half_precision(device)
         self._late, self._fresh, self._total = (torch.zeros((), device=device) for _ in range(3))
         self._counted = 0
         self._wanted = graph and device.type == "cuda"

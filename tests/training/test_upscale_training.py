@@ -171,6 +171,17 @@ def test_training_goes_on_from_what_is_shipped_with_more_layers_too(more: int) -
     assert after.body.narrow.grad.abs().amax((1, 2, 3, 4)).min() > 0
 
 
+def test_wider_layers_begin_with_the_same_result_and_learn() -> None:
+    torch.manual_seed(2)
+    before, after = TrainedUpscaleNet(2, 8, 2), TrainedUpscaleNet(2, 16, 3)
+    after.begin(before.merged(2).state_dict(), 2)
+    luma = torch.rand(2, 1, 9, 11)
+    torch.testing.assert_close(after(luma), before(luma), atol=1e-5, rtol=1e-5)
+    after(luma).square().sum().backward()
+    assert after.head.weight.grad is not None
+    assert after.head.weight.grad[:, 8:].abs().amax((0, 2, 3)).min() > 0
+
+
 def test_steps_lower_the_loss(folder: Path) -> None:
     plan = Plan(2, 1.0, 16, 4, mse_share=0.0)
     network, average = (TrainedUpscaleNet(2, 16, 2) for _ in range(2))
