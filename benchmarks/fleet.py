@@ -1,6 +1,7 @@
 """minimoto's rule for the fleet's size against those of others, on simulated loads.
 
-    python -m benchmarks.fleet [--workloads mix,bursts] [--tables bound,rivals] [--hours 6] [--seed 1]
+    python -m benchmarks.fleet [--workloads mix,bursts] [--tables bound,rivals] [--only Buildkite] [--hours 6]
+        [--seed 1]
 
 Two tables. The first: what a target costs against the least that any rule could pay (the clairvoyant's bound), and what
 went wrong. The second: for every rule of others, at several of its settings, a setting of minimoto's own rule that is
@@ -27,8 +28,10 @@ BASE = Limits(min_nodes=0, max_nodes=500, task_seconds=60.0)
 TARGETS_OF_BOUNDS = (900.0, 1800.0)
 FEW = 100
 """Jobs up to which they are planned one by one."""
-TARGETS = (60, 200, 250, 300, 350, 400, 500, 600, 750, 900, 1200, 1800, 2700, 3600)
+TARGETS = (60, 200, 250, 300, 350, 400, 500, 600, 750, 900, 1200, 1800, 2700, 3600, 14400, 43200)
 COOLDOWNS = (15, 60, 120, 300, 600, 900)
+SPARE = (1, 2, 3, 5, 10, 20)
+SHARES = (0.5, 1.0)
 WARM = (1, 2, 3, 4, 5, 8, 12, 16, 20, 30, 50)
 
 
@@ -59,6 +62,12 @@ def settings() -> Iterator[Limits]:
             yield replace(BASE, target_seconds=target, cooldown=cooldown, min_nodes=least)
     for target in (600, 900, 1800, 3600):
         yield replace(BASE, target_seconds=target, cooldown=15, thrifty=True)
+    for target, cooldown in ((60, 15), (60, 300), (60, 600), (60, 900), (900, 15), (14400, 300), (43200, 300)):
+        yield replace(BASE, target_seconds=target, cooldown=cooldown)
+        for spare in SPARE:
+            yield replace(BASE, target_seconds=target, cooldown=cooldown, spare_nodes=spare)
+        for share in SHARES:
+            yield replace(BASE, target_seconds=target, cooldown=cooldown, spare_share=share)
 
 
 class Ours:
@@ -118,7 +127,7 @@ def against_the_bound(seed: int, names: list[str], hours: float | None) -> None:
     print("".join(f"\n{note}" for note in notes))
 
 
-def against_others(seed: int, names: list[str], hours: float | None) -> None:
+def against_others(seed: int, names: list[str], hours: float | None, only: list[str]) -> None:
     """The second table."""
     print("| load | rule | cost | p95 | killed | flaps | minimoto, cheaper and quicker | cost | p95 |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -126,6 +135,8 @@ def against_others(seed: int, names: list[str], hours: float | None) -> None:
         workload = load(name, seed, hours)
         ours = Ours(workload, seed)
         for title, make in rivals():
+            if only and not any(part in title for part in only):
+                continue
             told = simulate(workload, make(), 300.0, seed)
             row = (
                 f"| {name} | {title} | ${told.cost:.2f} | {told.finish_at(0.95):.0f} s | {told.killed} | {told.flaps} "
@@ -140,8 +151,10 @@ def against_others(seed: int, names: list[str], hours: float | None) -> None:
 
 def _named(limits: Limits) -> str:
     warm = f", min_nodes={limits.min_nodes}" if limits.min_nodes else ""
+    spare = f", spare_nodes={limits.spare_nodes}" if limits.spare_nodes else ""
+    share = f", spare_share={limits.spare_share:g}" if limits.spare_share else ""
     thrifty = ", thrifty" if limits.thrifty else ""
-    return f"target_seconds={limits.target_seconds:.0f}, cooldown={limits.cooldown:.0f}{warm}{thrifty}"
+    return f"target_seconds={limits.target_seconds:.0f}, cooldown={limits.cooldown:.0f}{warm}{spare}{share}{thrifty}"
 
 
 def main() -> None:
@@ -149,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", default=",".join(WORKLOADS))
     parser.add_argument("--tables", default="bound,rivals")
+    parser.add_argument("--only", action="append", default=[], help="part of a rule's name; of the second table")
     parser.add_argument("--hours", type=float, help="of each load only so much")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
@@ -160,7 +174,7 @@ def main() -> None:
         against_the_bound(given.seed, names, given.hours)
         print()
     if "rivals" in tables:
-        against_others(given.seed, names, given.hours)
+        against_others(given.seed, names, given.hours, given.only)
 
 
 if __name__ == "__main__":

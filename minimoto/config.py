@@ -95,6 +95,10 @@ class Config:
     target_seconds: float = _s("FLEET", "target_seconds", 300.0, "time within which a backlog shall be finished")
     boot_seconds: float = _s("FLEET", "boot_seconds", 120.0, "how long a node takes to its first task, until learnt")
     cooldown: float = _s("FLEET", "cooldown", 30.0, "idle time before a node is scaled in")
+    spare_nodes: int = _s("FLEET", "spare_nodes", 0, "idle machines kept beside those that the work needs")
+    spare_share: float = _s(
+        "FLEET", "spare_share", 0.0, "the same as a share of those, where that is more, such as 0.5"
+    )
     thrifty: bool = _s("FLEET", "thrifty", False, "on: no node is started before it must be, so that jobs share a boot")
     keep_failed: bool = _s("FLEET", "keep_failed", False, "on: a node that took itself out stays to be looked at")
     strike_seconds: float = _s("FLEET", "strike_seconds", 60.0, "silence of a node that makes one of its two strikes")
@@ -117,6 +121,11 @@ class Config:
     upload_hours: float = _s("CLIENT", "upload_hours", 24.0, "an upload not finished by then is abandoned")
     uploads: int = _s("CLIENT", "uploads", 10, "files sent or fetched side by side")
     owner: str = _s("CLIENT", "owner", "", "who asks; empty: user@host")
+
+    @property
+    def always_nodes(self) -> int:
+        """Service machines that are there whether or not there is work, as far as the settings say."""
+        return max(self.min_nodes, self.spare_nodes if self.policy == "target" else 0)
 
     @property
     def local(self) -> bool:

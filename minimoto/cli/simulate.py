@@ -56,6 +56,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-nodes", type=int, metavar="N", help="min_nodes instead of the settings'")
     parser.add_argument("--max-nodes", type=int, metavar="N", help="max_nodes instead of the settings'")
     parser.add_argument("--cooldown", type=float, metavar="SECONDS", help="cooldown instead of the settings'")
+    parser.add_argument("--spare-nodes", type=int, metavar="N", help="spare_nodes instead of the settings'")
+    parser.add_argument("--spare-share", type=float, metavar="SHARE", help="spare_share instead of the settings'")
     parser.add_argument("--thrifty", choices=("on", "off"), help="thrifty instead of the settings'")
     parser.add_argument("--slots", type=int, metavar="N", help="workers on a node (default: 1)")
     parser.add_argument("--price", type=float, metavar="DOLLARS", help="of a node an hour (default: 1.006)")
@@ -162,6 +164,8 @@ def _limits(args: argparse.Namespace) -> Limits:
         "min_nodes": args.min_nodes,
         "max_nodes": args.max_nodes,
         "cooldown": args.cooldown,
+        "spare_nodes": args.spare_nodes,
+        "spare_share": args.spare_share,
         "thrifty": None if args.thrifty is None else args.thrifty == "on",
     }
     return replace(limits_of(settings), **{name: value for name, value in given.items() if value is not None})
@@ -193,12 +197,12 @@ def _compare(args: argparse.Namespace, workload: Workload, limits: Limits, answe
 def _tune(args: argparse.Namespace, workload: Workload, limits: Limits, answer: dict[str, Any]) -> None:
     from minimoto import console
     from minimoto.core.simulate import production, simulate
-    from minimoto.core.simulation.tune import tune
+    from minimoto.core.simulation.tune import TUNED, tune
 
     begun, best = tune(
         lambda tried: simulate(workload, production("target", tried), tried.target_seconds, args.seed), limits
     )
-    chosen = {"min_nodes": best.limits.min_nodes, "cooldown": best.limits.cooldown, "thrifty": best.limits.thrifty}
+    chosen = {name: getattr(best.limits, name) for name in TUNED}
     answer |= {"now": _document(begun.outcome), "proposed": _document(best.outcome), "settings": chosen}
     if args.json:
         return

@@ -179,7 +179,7 @@ def next_look(view: View, decision: Decision, limits: Limits) -> float:
     draining = draining or any(isinstance(action, Drain) for action in decision.actions)
     at_work = sum(node.busy for node in nodes)
     waiting = None if view.jobs is None else sum(job.tasks_left for job in view.jobs) > at_work
-    last = waiting is False and len(nodes) > limits.min_nodes and any(node.reported for node in nodes)
+    last = waiting is False and len(nodes) > limits.always and any(node.reported for node in nodes)
     return min(limits.pass_seconds, SOON) if draining or last else limits.pass_seconds
 
 

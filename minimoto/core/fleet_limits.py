@@ -14,6 +14,8 @@ class Limits:
     """The settings of a fleet; durations are seconds. See ``[FLEET]`` in ``configure.ini``.
 
     Parameters:
+        spare_nodes: nodes without work that are there beside those that the work needs.
+        spare_share: the same as a share of those that the work needs, where that is more; 0.5: half as many again.
         thrifty: no node is started before it has to be, and several jobs share its boot.
         keep_failed: a node that took itself out is replaced, but stays for a person to look at.
 
@@ -31,8 +33,15 @@ class Limits:
     pass_seconds: float = 15.0
     budget_per_day: float = 0.0
     instance_type: str = ""
+    spare_nodes: int = 0
+    spare_share: float = 0.0
     thrifty: bool = False
     keep_failed: bool = False
+
+    @property
+    def always(self) -> int:
+        """Nodes that are there whether or not there is work."""
+        return max(self.min_nodes, self.spare_nodes)
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_nodes <= self.max_nodes:
@@ -40,8 +49,9 @@ class Limits:
         for name in ("target_seconds", "boot_seconds", "task_seconds", "strike_seconds", "pass_seconds"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be more than 0")
-        if self.cooldown < 0 or self.budget_per_day < 0:
-            raise ConfigError("[FLEET] cooldown and budget_per_day may not be negative")
+        for name in ("cooldown", "budget_per_day", "spare_nodes", "spare_share"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"[FLEET] {name} is {getattr(self, name)}: it may not be negative")
 
 
 @dataclass(frozen=True)

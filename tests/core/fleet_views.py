@@ -102,6 +102,8 @@ def limits_of(seed: int) -> Limits:
         task_seconds=random.uniform(0.1, 600),
         cooldown=random.choice([0.0, random.uniform(0, 900)]),
         budget_per_day=random.choice([0.0, 0.0, 1.0, 20.0]),
+        spare_nodes=random.choice([0, 0, random.randint(1, 20)]),
+        spare_share=random.choice([0.0, 0.0, random.uniform(0, 2)]),
     )
 
 

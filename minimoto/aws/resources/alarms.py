@@ -94,7 +94,7 @@ def no_healthy_node(ctx: Context) -> Definition:
         "Dimensions": [{"Name": "Deployment", "Value": ctx.config.name}],
         "Statistic": "Maximum",
         "ComparisonOperator": "LessThanThreshold",
-        "Threshold": float(min(1, ctx.config.min_nodes)),
+        "Threshold": float(min(1, ctx.config.always_nodes)),
         "Period": 300,
         "EvaluationPeriods": 3,
         "TreatMissingData": "breaching",

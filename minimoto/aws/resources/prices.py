@@ -92,7 +92,7 @@ class Estimate:
 
 def estimate(config: Config) -> Estimate:
     """Estimates a deployment's cost while idle."""
-    nodes = config.min_nodes if config.grouped else max(1, config.min_nodes)
+    nodes = config.always_nodes if config.grouped else max(1, config.always_nodes)
     alarms = ALARMS + (GROUP_ALARMS if config.grouped else 0)
     items, unknown = [], []
     for count, what, kind in ((2, "client and watchdog", config.small_type), (nodes, "service", config.service_type)):

@@ -8,6 +8,9 @@ for the whole time, a booting one for what is left after its boot, a new one for
 boot; draining and dead ones offer nothing. Time is used to save money: a boot is paid for like work, so few nodes for
 long cost less than many for a moment.
 
+Nodes may be kept beside those that the work needs, so many or a share of them (as GitLab's ``IdleCount`` and
+``IdleScaleFactor``): what comes next then waits for no boot.
+
 Scale-out is one step; scale-in takes only nodes that have been idle for the cooldown, and only those that would not be
 started for the same backlog: what is drained now is not launched again by the next look at the same view.
 """
@@ -42,27 +45,43 @@ class Target:
         return two_strikes(view)
 
     def wish(self, view: View, dead: Mapping[str, str], now: float) -> Wish:
-        missing = self.limits.min_nodes - len(view.counted)
+        counted = view.counted
+        missing = self.limits.always - len(counted)
         demand = measure(view, self.limits, now)
         if demand is None:
             reason = "neither jobs nor the queue's counts are known: nothing is scaled on a guess"
             if missing > 0:
-                return Wish("min", f"at least {_count(self.limits.min_nodes, 'node')}; {reason}", launch=missing)
+                return Wish("min", f"at least {_count(len(counted) + missing, 'node')}; {reason}", launch=missing)
             return Wish("hold", reason)
-        more, parcel = needed(demand, view.counted, now)
-        if self.limits.thrifty and not view.counted:
+        more, parcel = needed(demand, counted, now)
+        if self.limits.thrifty and not counted:
             more, latest = can_wait(demand, self.limits.pass_seconds)
             if not more and demand.tasks and missing <= 0:
                 return Wish("wait", f"{_backlog(demand)}: thrifty, so nothing is started for {latest:.0f} s yet")
-        if max(more, missing) > 0:
-            return _out(demand, view, self.limits, max(more, missing), None if missing > more else parcel)
-        return self._in(demand, view, now)
+        kept = self._kept(demand)
+        if max(more, kept - len(counted)) <= 0:
+            return self._in(demand, view, kept, now)
+        if more >= kept - len(counted):
+            return _out(demand, view, more, parcel)
+        if kept == self.limits.min_nodes:
+            return Wish("min", f"at least {_count(kept, 'node')}, there are {len(counted)}", launch=kept - len(counted))
+        reason = f"{_backlog(demand)}: {_count(kept, 'node')} with the spare ones, there are {len(counted)}"
+        return Wish("spare", reason, launch=kept - len(counted))
 
-    def _in(self, demand: Demand, view: View, now: float) -> Wish:
+    def _kept(self, demand: Demand) -> int:
+        """Nodes below which nothing is scaled in: the least, or what the work needs and the spare ones beside it.
+
+        Spare ones that ``max_nodes`` does not allow are not asked for: nobody's work waits for them.
+        """
+        work = enough(demand)
+        spare = max(self.limits.spare_nodes, ceil(self.limits.spare_share * work - ROUNDING))
+        return max(self.limits.min_nodes, min(work + spare, self.limits.max_nodes) if spare else 0)
+
+    def _in(self, demand: Demand, view: View, kept: int, now: float) -> Wish:
         ready = [node for node in view.counted if node.reported and not node.strikes]
         over = len(view.counted) - self.limits.max_nodes
         idle = sorted((n for n in ready if not n.busy and n.idle_since is not None), key=lambda n: _dear(n, now))
-        spare = idle[:over] if over > 0 else spared(demand, ready, idle, self.limits.min_nodes)
+        spare = idle[:over] if over > 0 else spared(demand, ready, idle, kept)
         if not spare:
             return Wish("steady", f"{_count(len(view.counted), 'node')}: enough for {_backlog(demand)}")
         too_many = f"{_count(len(spare), 'node')} too many for {_backlog(demand)}"
@@ -92,6 +111,12 @@ def needed(demand: Demand, nodes: Sequence[Node], now: float) -> tuple[int, Parc
     if not demand.tasks:
         return 0, None
     return max(0, 1 - len(nodes), min(more, demand.most - len(nodes))), why or demand.parcels[0]
+
+
+def enough(demand: Demand) -> int:
+    """The nodes that would do even if they had to boot first: what :func:`spared` leaves, were all of them alike."""
+    most = max((work / (parcel.horizon - demand.boot) for parcel, work in demand.due()), default=0.0)
+    return max(1 if demand.tasks else 0, min(ceil(most / demand.slots - ROUNDING), demand.most))
 
 
 def can_wait(demand: Demand, until_next: float) -> tuple[int, float]:
@@ -129,10 +154,9 @@ def _dear(node: Node, now: float) -> tuple[bool, float]:
     return node.market == SPOT, node.idle_since or now
 
 
-def _out(demand: Demand, view: View, limits: Limits, more: int, parcel: Parcel | None) -> Wish:
+def _out(demand: Demand, view: View, more: int, parcel: Parcel | None) -> Wish:
     counted = view.counted
-    if parcel is None:
-        return Wish("min", f"at least {_count(limits.min_nodes, 'node')}, there are {len(counted)}", launch=more)
+    assert parcel is not None, "nodes are needed for a parcel"
     booting = sum(node.booting for node in counted)
     reason = (
         f"{_backlog(demand)} take {demand.work:.0f} s of work: {parcel.why} that needs "

@@ -10,6 +10,10 @@ from minimoto.core.simulation.outcome import Outcome
 
 COOLDOWNS = (0.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 WARM = (0, 1, 2, 3, 5, 8, 12, 20)
+SPARE = (0, 1, 2, 3, 5, 8)
+SHARES = (0.0, 0.5, 1.0)
+TUNED = ("min_nodes", "spare_nodes", "spare_share", "cooldown", "thrifty")
+"""The settings that are tried."""
 MISSES = 0.01
 """Of the jobs, that may be late: tasks differ, and so do boots."""
 
@@ -56,4 +60,10 @@ def _beside(limits: Limits, now: Limits) -> Iterator[Limits]:
     for least in WARM:
         if least != limits.min_nodes and least <= now.max_nodes:
             yield replace(limits, min_nodes=least)
+    for spare in SPARE:
+        if spare != limits.spare_nodes and spare <= now.max_nodes:
+            yield replace(limits, spare_nodes=spare)
+    for share in SHARES:
+        if share != limits.spare_share:
+            yield replace(limits, spare_share=share)
     yield replace(limits, thrifty=not limits.thrifty)
