@@ -179,7 +179,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", type=torch.device, help="cuda or cpu; cuda where there is one")
     parser.add_argument(
-        "--precision", choices=PRECISIONS, help="of the stack; bf16 where it is multiplied in hardware, else fp32"
+        "--precision", choices=PRECISIONS, help="of the stack; bf16 on GPUs and CPUs with AMX, else fp32"
     )
     parser.add_argument("--eager", action="store_true", help="do without a CUDA graph")
     each = parser.add_argument_group("for every factor, or one each for 2, 3 and 4 (0.5,0.2,0.3)")

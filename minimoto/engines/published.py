@@ -101,7 +101,9 @@ def load_weights(make: Callable[[], nn.Module], path: Path) -> nn.Module:
     with torch.device("meta"):
         network = make()
     try:
-        network.load_state_dict(load_file(path), assign=True)
+        # Ours are kept in halves; numbers of batches are whole.
+        stored = {name: t.float() if t.is_floating_point() else t for name, t in load_file(path).items()}
+        network.load_state_dict(stored, assign=True)
     except (RuntimeError, OSError, SafetensorError) as error:
         raise ModelMissing(f"{path}: not the weights of this network: {' '.join(str(error).split())[:200]}") from error
     return network.eval().requires_grad_(False)
