@@ -57,17 +57,17 @@ def settings() -> Iterator[Limits]:
     for target in (60, 300, 600, 900):
         for cooldown in COOLDOWNS:
             yield replace(BASE, target_seconds=target, cooldown=cooldown)
-    for least in WARM:
-        for target, cooldown in ((60, 15), (60, 600), (300, 15), (900, 15)):
-            yield replace(BASE, target_seconds=target, cooldown=cooldown, min_nodes=least)
-    for target in (600, 900, 1800, 3600):
-        yield replace(BASE, target_seconds=target, cooldown=15, thrifty=True)
     for target, cooldown in ((60, 15), (60, 300), (60, 600), (60, 900), (900, 15), (14400, 300), (43200, 300)):
         yield replace(BASE, target_seconds=target, cooldown=cooldown)
         for spare in SPARE:
             yield replace(BASE, target_seconds=target, cooldown=cooldown, spare_nodes=spare)
         for share in SHARES:
             yield replace(BASE, target_seconds=target, cooldown=cooldown, spare_share=share)
+    for least in WARM:
+        for target, cooldown in ((60, 15), (60, 600), (300, 15), (900, 15)):
+            yield replace(BASE, target_seconds=target, cooldown=cooldown, min_nodes=least)
+    for target in (600, 900, 1800, 3600):
+        yield replace(BASE, target_seconds=target, cooldown=15, thrifty=True)
 
 
 class Ours:
