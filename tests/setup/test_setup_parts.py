@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import stat
 import subprocess
 import threading
@@ -22,6 +23,7 @@ from minimoto.aws.resources.launch_template import as_far_as
 from minimoto.aws.resources.machines import Machine
 from minimoto.aws.resources.security_group import _permissions, _rules
 from minimoto.aws.resources.software import digest, settings_of
+from minimoto.aws.userdata import user_data
 from minimoto.config import Config
 from minimoto.errors import CloudError, InstallFailed, SetupFailed, TimedOut
 from minimoto.memory import FakeClock
@@ -202,14 +204,20 @@ def test_an_instance_type_is_looked_up(account: Account, keys: Path) -> None:
     assert machine_type(ctx, "t4g.small") == MachineType("t4g.small", "arm64", False)
 
 
-def test_machines_of_this_computer_start_the_program() -> None:
-    LocalInstaller().install(Target("watchdog", "i-1", ""), Config())
+def test_machines_of_this_computer_start_the_program_and_are_given_their_settings(account: Account) -> None:
+    ec2 = account.client("ec2")
+    machine = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    config = Config(name="trip", table="trip-jobs", min_nodes=3)
+    LocalInstaller(lambda: ec2).install(Target("watchdog", machine, ""), config)
+    told = ec2.describe_instance_attribute(InstanceId=machine, Attribute="userData")["UserData"]["Value"]
+    assert base64.b64decode(told).decode() == user_data(config, "watchdog")
+    ec2.terminate_instances(InstanceIds=[machine])
 
 
 def test_a_program_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minimoto.aws.resources.installer.COMMANDS", {"client": "no-such-command"})
     with pytest.raises(InstallFailed, match=r"client i-1: starting minimoto failed with exit status 2: .*no-such-comm"):
-        LocalInstaller().install(Target("client", "i-1", ""), Config())
+        LocalInstaller(SimpleNamespace).install(Target("client", "i-1", ""), Config())
 
 
 def test_an_installation_without_end_is_given_up(account: Account, keys: Path) -> None:
