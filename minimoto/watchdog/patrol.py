@@ -115,14 +115,28 @@ class Watchdog:
             # A lease that cannot be given back ends by itself.
             problems.did(lambda: self.cloud.ledger.end_pass(self.owner))
 
-    def loop(self, every: float, stop: threading.Event, tell: Callable[[Pass | CloudError | None], None]) -> None:
-        """Makes passes until ``stop`` is set, so many seconds from start to start; sooner while it winds down."""
+    def loop(
+        self,
+        every: float | None,
+        stop: threading.Event,
+        tell: Callable[[Pass | CloudError | None], None],
+        renewed: Callable[[], Watchdog | None] = lambda: None,
+    ) -> None:
+        """Makes passes until ``stop`` is set, sooner than asked for while the fleet winds down.
+
+        Parameters:
+            every: seconds from start to start; ``None``: as the settings say.
+            renewed: asked before each pass: a watchdog with other settings to go on with, or ``None``.
+        """
+        watchdog = self
         while not stop.is_set():
-            began, wait = self.cloud.clock.monotonic(), every
+            watchdog = renewed() or watchdog
+            pace = every or watchdog.cloud.config.watchdog_every
+            began, wait = self.cloud.clock.monotonic(), pace
             try:
-                seen = self.run_pass()
+                seen = watchdog.run_pass()
                 tell(seen)
-                wait = every if seen is None else next_look(seen.view, seen.decision, self._limits(every))
+                wait = pace if seen is None else next_look(seen.view, seen.decision, watchdog._limits(pace))
             except CloudError as error:
                 tell(error)
             stop.wait(max(0.0, wait - (self.cloud.clock.monotonic() - began)))

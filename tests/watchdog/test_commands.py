@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from deployed_script import Deployed
 
+from minimoto import config as settings
 from minimoto.aws.clients import client
 from minimoto.core.node import NodeReport, NodeState
 
@@ -128,3 +130,21 @@ def test_the_loop_ends_with_its_pass_on_sigterm(deployed: Deployed) -> None:
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
     assert deployed.cloud.ledger.begin_pass("next", time.time(), 1), "the lease of the last pass was not given back"
+
+
+def test_the_loop_goes_on_with_the_settings_that_setup_brings(deployed: Deployed) -> None:
+    process = deployed.start("--loop", "0.1")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "at least 1 node, there are 0\n"
+    settings.save(replace(deployed.cloud.config, min_nodes=9), deployed.file)
+    assert process.stderr.readline() == (
+        "problem: [FLEET] min_nodes is 9 and max_nodes 4: 0 ≤ min ≤ max: the settings from before are kept\n"
+    )
+    settings.save(replace(deployed.cloud.config, min_nodes=2), deployed.file)
+    assert process.stderr.readline() == "the settings have changed: the watchdog goes on with the new ones\n"
+    assert "at least 2 nodes, there are 1\n" in iter(process.stdout.readline, "")
+    process.terminate()
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    assert len(deployed.cloud.fleet.instances()) == 2
