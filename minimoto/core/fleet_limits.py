@@ -16,6 +16,7 @@ class Limits:
     Parameters:
         thrifty: no node is started before it has to be, and several jobs share its boot.
         keep_failed: a node that took itself out is replaced, but stays for a person to look at.
+        warm: which hours of the day ask for ``min_nodes``, for a person; empty: none do.
 
     Raises:
         ConfigError: the bounds contradict each other, or a duration is not positive.
@@ -33,6 +34,7 @@ class Limits:
     instance_type: str = ""
     thrifty: bool = False
     keep_failed: bool = False
+    warm: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_nodes <= self.max_nodes:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from minimoto.core.fleet import Action, Bound, Decision, Drain, Launch, Terminate, decide, next_look
+from minimoto.core.fleet import Action, Bound, Decision, Drain, Keep, Launch, Terminate, decide, next_look
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_memory import Memory, learn, load
 from minimoto.core.fleet_view import View
@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 HEALTHY_NODES = "NumHealthyNodes"
 """Nodes that report and are capacity; setup's alarm for a fleet without one watches it."""
 
-KINDS: dict[type[Action], str] = {Launch: "launch", Drain: "drain", Terminate: "terminate", Bound: "bound"}
+KINDS: dict[type[Action], str] = {
+    Launch: "launch",
+    Drain: "drain",
+    Terminate: "terminate",
+    Bound: "bound",
+    Keep: "keep",
+}
 
 COUNTED = frozenset({JobState.READY_TO_PROCESS, JobState.BEING_PROCESSED})
 
@@ -154,6 +160,9 @@ class Watchdog:
         now = self.cloud.clock.now()
         memory, view = learn(before, seen.view, limits, now)
         view = with_budgets(self.cloud, view, seen.jobs or (), problems)
+        if memory.scale_to is not None:
+            # The hours of the day have no say then.
+            limits = replace(limits, warm="")
         decision = decide(view, choose(self.cloud.config.policy, limits, memory.scale_to), now)
         acted = act(self.cloud, view, decision, memory, problems, in_time)
         memory, done = acted.memory, acted.done

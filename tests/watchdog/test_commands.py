@@ -49,6 +49,17 @@ def test_status_goes_on_without_what_cannot_be_seen(deployed: Deployed) -> None:
     assert err.count("\n") == 1
 
 
+def test_status_names_a_machine_that_took_itself_out(deployed: Deployed) -> None:
+    well, bad = (deployed.cloud.fleet.launch(1, token).ids[0] for token in "ab")
+    for id, state in ((well, NodeState.READY), (bad, NodeState.FENCED), ("i-gone", NodeState.FENCED)):
+        deployed.cloud.nodes.beat(NodeReport(id, 0, state, time.time()))
+    _, out, _ = deployed("--status")
+    assert out.splitlines()[-1] == f"fenced: {bad} took itself out after failing task after task"
+    assert out.count("fenced:") == 1
+    document = json.loads(deployed("--status", "--json")[1])
+    assert {each["id"]: each["fenced"] for each in document["instances"]} == {well: False, bad: True}
+
+
 def test_passes_and_their_explanations(deployed: Deployed) -> None:
     assert deployed("--explain")[0] == 1
     status, out, err = deployed()
