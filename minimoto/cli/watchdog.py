@@ -231,6 +231,7 @@ def _watchdog(cloud: Cloud) -> Watchdog:
 
 def _resize(text: str | None, settings: Config) -> Resize | None:
     from minimoto import console
+    from minimoto.core.readable import counted
     from minimoto.errors import UsageError
     from minimoto.watchdog.patrol import Resize
 
@@ -241,9 +242,8 @@ def _resize(text: str | None, settings: Config) -> Resize | None:
     if not text.isdecimal():
         raise UsageError(f"--scale_to={text}: a number of nodes, or auto, is expected")
     if int(text) > settings.max_nodes:
-        console.note(
-            f"--scale_to={text}: {settings.max_nodes} nodes at most ([FLEET] max_nodes), so {settings.max_nodes}"
-        )
+        most = counted(settings.max_nodes, "node")
+        console.note(f"--scale_to={text}: {most} at most ([FLEET] max_nodes), so {settings.max_nodes}")
     return Resize(min(int(text), settings.max_nodes))
 
 

@@ -151,9 +151,9 @@ def _leap(grouped: Grouped, name: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (_too_large, "Auto Scaling group .*bounds is .*50"),
-        (_hasty_hook, "termination hook of the group .*: HeartbeatTimeout, DefaultResult is"),
-        (_leap, "policy for the first node .*policy is"),
+        (_too_large, "Auto Scaling group .*bounds: .*MaxSize is 50, not"),
+        (_hasty_hook, "termination hook of the group .*hook: HeartbeatTimeout is .*, DefaultResult is"),
+        (_leap, "policy for the first node .*policy: .*StepAdjustments"),
     ],
     ids=["bounds", "hook", "policy"],
 )

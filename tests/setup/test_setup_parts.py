@@ -21,6 +21,7 @@ from minimoto.aws.resources.journal import Journal
 from minimoto.aws.resources.key_pair import is_own, make_key, public_half
 from minimoto.aws.resources.launch_template import as_far_as
 from minimoto.aws.resources.machines import Machine
+from minimoto.aws.resources.resource import Setting
 from minimoto.aws.resources.security_group import _permissions, _rules
 from minimoto.aws.resources.software import digest, settings_of
 from minimoto.aws.userdata import user_data
@@ -172,6 +173,14 @@ def test_what_aws_adds_or_reorders_is_no_drift() -> None:
     current = {"A": [{"Key": "y", "Value": "2"}, {"Key": "x", "Value": "1"}], "B": {"C": True, "D": 5}, "E": 1}
     assert as_far_as(current, wanted) == wanted
     assert as_far_as({"A": [], "B": {"C": False}}, wanted) != wanted
+
+
+def test_a_difference_is_told_by_its_parts_and_no_longer_than_it_is_worth() -> None:
+    seen = {"UserData": "x" * 400, "Tags": ["a"], "Threshold": 1.0, "Old": 1}
+    wanted = {"UserData": "y" * 400, "Tags": ["a"], "Threshold": 2.0}
+    told = "template: UserData differs, Threshold is 1.0, not 2.0, Old is 1, not missing"
+    assert str(Setting("template", seen, wanted)) == told
+    assert str(Setting("type", "a", "b", advice="end it")) == "type is a, not b; end it"
 
 
 def test_the_digest_follows_settings_that_a_machine_needs_and_no_others() -> None:
