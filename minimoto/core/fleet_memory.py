@@ -71,7 +71,7 @@ class Memory:
         scale_to: the size set by hand.
         empty_since: since when the queue has been seen empty while tasks wait.
         dead_letters: messages left in the dead-letter queue for people: id to reason, and when they were last seen.
-        recorded, recorded_at: the rule of the decision that was last written to the log, and when.
+        recorded, recorded_at: rule and fleet's size of the decision that was last written to the log, and when.
     """
 
     nonce: str = ""

@@ -23,6 +23,7 @@ from minimoto.core.policies.demand import held_by_budget, measure
 from minimoto.errors import CloudError
 from minimoto.watchdog.act import MEMORY, Acted, act, save
 from minimoto.watchdog.dead_letters import clear_dead
+from minimoto.watchdog.fleet_history import size
 from minimoto.watchdog.gone import clear_gone
 from minimoto.watchdog.observe import Observation, limits_of, observe
 from minimoto.watchdog.owners import end_overspent, tell_limits, with_budgets
@@ -220,10 +221,11 @@ class Watchdog:
             problems.did(partial(self.cloud.metrics.publish, name, value, now, group))
 
     def _record(self, told: Pass, memory: Memory, problems: Problems) -> Memory:
-        """Keeps the newest pass for ``--explain``; those that changed something, or whose rule is new, are logged."""
+        """Keeps the newest pass for ``--explain``; what changed something, or has a new rule or size, is logged."""
         text = json.dumps(told.document(), separators=(",", ":"))
         problems.did(lambda: self.cloud.ledger.remember(NEWEST, text))
-        rule = told.decision.rule
+        # A group, and whoever takes spot machines back, changes the fleet without any doing of ours.
+        rule = f"{told.decision.rule} {size(told.decision.inputs)}"
         quiet = not (told.decision.actions or told.done or told.problems) and memory.recorded == rule
         if quiet and told.at - memory.recorded_at < RECORD_EVERY:
             return memory
