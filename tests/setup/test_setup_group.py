@@ -117,7 +117,8 @@ def test_spot_and_more_types_are_a_mixed_instances_policy(grouped: Grouped) -> N
     assert mixed["InstancesDistribution"]["SpotAllocationStrategy"] == "price-capacity-optimized"
     assert mixed["InstancesDistribution"]["OnDemandBaseCapacity"] == 1
     assert not grouped.again().changed
-    assert [line for line in grouped.again(market="on-demand", more_types=()).repaired if "launch is" in line]
+    outcome = grouped.again(market="on-demand", more_types=())
+    assert [line for line in outcome.repaired if "launch: LaunchTemplate" in line]
     assert not grouped.again().changed
 
 
