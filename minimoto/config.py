@@ -15,14 +15,16 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from minimoto.core.allowed import Allowed
 from minimoto.core.group import POLICY
 from minimoto.errors import ConfigError
 
 SYSTEM_FILE = Path("/etc/minimoto/configure.ini")
 
 
-def _s(section: str, option: str, default: Any, help: str) -> Any:
-    return field(default=default, metadata={"section": section, "option": option, "help": help})
+def _s(section: str, option: str, default: Any, help: str, **allowed: Any) -> Any:
+    told = {"section": section, "option": option, "help": help, "allowed": Allowed(**allowed)}
+    return field(default=default, metadata=told)
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,28 @@ class Config:
     queue_name: str = _s("SQS", "queue_name", "", "")
     queue_url: str = _s("SQS", "queue_url", "", "")
     dead_letter_url: str = _s("SQS", "dead_letter_url", "", "")
-    lease: float = _s("SQS", "visible_time", 120.0, "visibility timeout and lease of a task; renewed by a heartbeat")
-    receive_limit: int = _s("SQS", "receive_limit", 10, "deliveries before a message is dead-lettered")
+    lease: float = _s(
+        "SQS",
+        "visible_time",
+        120.0,
+        "visibility timeout and lease of a task; renewed by a heartbeat",
+        above=0,
+        most=43_200,
+    )
+    receive_limit: int = _s(
+        "SQS", "receive_limit", 10, "deliveries before a message is dead-lettered", least=1, most=1000
+    )
 
     bucket_input: str = _s("S3", "bucket_input", "", "")
     bucket_output: str = _s("S3", "bucket_output", "", "")
     more_buckets: tuple[str, ...] = _s("S3", "more_buckets", (), "other buckets that jobs may name, comma-separated")
-    input_days: int = _s("S3", "input_days", 7, "inputs and intermediate files are deleted after so many days")
-    output_days: int = _s("S3", "output_days", 0, "results are deleted after so many days; 0: never")
+    input_days: int = _s("S3", "input_days", 7, "inputs and intermediate files are deleted after so many days", least=1)
+    output_days: int = _s("S3", "output_days", 0, "results are deleted after so many days; 0: never", least=0)
 
     table: str = _s("DYNAMODB", "table", "", "jobs, tasks and nodes")
-    history_days: int = _s("DYNAMODB", "history_days", 90, "jobs that ended are forgotten after so many days; 0: never")
+    history_days: int = _s(
+        "DYNAMODB", "history_days", 90, "jobs that ended are forgotten after so many days; 0: never", least=0
+    )
     topic_arn: str = _s("SNS", "topic_arn", "", "where the ends of jobs are announced")
 
     client_identity: str = _s("EC2", "client_identity", "", "tag Name of the client's machine")
@@ -86,40 +99,62 @@ class Config:
     )
 
     policy: str = _s("FLEET", "policy", "target", "target, classic, or asg: an Auto Scaling group with alarms")
-    min_nodes: int = _s("FLEET", "min_nodes", 1, "service machines at least")
+    min_nodes: int = _s("FLEET", "min_nodes", 1, "service machines at least", least=0)
     warm: tuple[str, ...] = _s(
         "FLEET", "warm", (), "more of them by hours of the day, comma-separated, such as mon-fri 8:00-18:00 3"
     )
     time_zone: str = _s("FLEET", "time_zone", "UTC", "whose hours those are, such as Europe/Berlin")
-    max_nodes: int = _s("FLEET", "max_nodes", 8, "service machines at most")
-    target_seconds: float = _s("FLEET", "target_seconds", 300.0, "time within which a backlog shall be finished")
-    boot_seconds: float = _s("FLEET", "boot_seconds", 120.0, "how long a node takes to its first task, until learnt")
-    cooldown: float = _s("FLEET", "cooldown", 30.0, "idle time before a node is scaled in")
-    spare_nodes: int = _s("FLEET", "spare_nodes", 0, "idle machines kept beside those that the work needs")
+    max_nodes: int = _s("FLEET", "max_nodes", 8, "service machines at most", least=0)
+    target_seconds: float = _s(
+        "FLEET", "target_seconds", 300.0, "time within which a backlog shall be finished", above=0
+    )
+    boot_seconds: float = _s(
+        "FLEET", "boot_seconds", 120.0, "how long a node takes to its first task, until learnt", above=0
+    )
+    cooldown: float = _s("FLEET", "cooldown", 30.0, "idle time before a node is scaled in", least=0)
+    spare_nodes: int = _s("FLEET", "spare_nodes", 0, "idle machines kept beside those that the work needs", least=0)
     spare_share: float = _s(
-        "FLEET", "spare_share", 0.0, "the same as a share of those, where that is more, such as 0.5"
+        "FLEET", "spare_share", 0.0, "the same as a share of those, where that is more, such as 0.5", least=0
     )
     thrifty: bool = _s("FLEET", "thrifty", False, "on: no node is started before it must be, so that jobs share a boot")
     keep_failed: bool = _s("FLEET", "keep_failed", False, "on: a node that took itself out stays to be looked at")
-    strike_seconds: float = _s("FLEET", "strike_seconds", 60.0, "silence of a node that makes one of its two strikes")
-    market: str = _s("FLEET", "market", "spot", "spot (on-demand where spot cannot be had) or on-demand")
+    strike_seconds: float = _s(
+        "FLEET", "strike_seconds", 60.0, "silence of a node that makes one of its two strikes", above=0
+    )
+    market: str = _s(
+        "FLEET", "market", "spot", "spot (on-demand where spot cannot be had) or on-demand", words=("spot", "on-demand")
+    )
     more_types: tuple[str, ...] = _s("FLEET", "more_types", (), "other instance types to fall back to")
-    budget_per_day: float = _s("FLEET", "budget_per_day", 0.0, "US dollars a day that are never passed; 0: no limit")
-    budget_per_job: float = _s("FLEET", "budget_per_job", 0.0, "US dollars that a job may cost at most; 0: no limit")
-    price_per_hour: float = _s("FLEET", "price_per_hour", 0.0, "US dollars an hour of a service machine; 0: as known")
+    budget_per_day: float = _s(
+        "FLEET", "budget_per_day", 0.0, "US dollars a day that are never passed; 0: no limit", least=0
+    )
+    budget_per_job: float = _s(
+        "FLEET", "budget_per_job", 0.0, "US dollars that a job may cost at most; 0: no limit", least=0
+    )
+    price_per_hour: float = _s(
+        "FLEET", "price_per_hour", 0.0, "US dollars an hour of a service machine; 0: as known", least=0
+    )
     metrics: str = _s("FLEET", "metrics", "", "where a looping watchdog answers Prometheus, such as 127.0.0.1:9400")
-    watchdog_every: float = _s("FLEET", "watchdog_every", 15.0, "seconds between the watchdog's passes under cron")
+    watchdog_every: float = _s(
+        "FLEET", "watchdog_every", 15.0, "seconds between the watchdog's passes under cron", above=0
+    )
 
-    slots: int = _s("SERVICE", "slots", 0, "workers on a node; 0: one a GPU, else one")
-    heartbeat: float = _s("SERVICE", "heartbeat", 20.0, "how often a lease is renewed and progress is published")
-    quiet: float = _s("SERVICE", "quiet", 60.0, "a service exits when the queue has been empty for so long")
+    slots: int = _s("SERVICE", "slots", 0, "workers on a node; 0: one a GPU, else one", least=0)
+    heartbeat: float = _s(
+        "SERVICE", "heartbeat", 20.0, "how often a lease is renewed and progress is published", above=0
+    )
+    quiet: float = _s("SERVICE", "quiet", 60.0, "a service exits when the queue has been empty for so long", least=0)
     data_dir: str = _s("SERVICE", "data_dir", "", "working files and locks; empty: /var/lib/minimoto or a cache folder")
-    free_disk: int = _s("SERVICE", "free_disk", 2_000_000_000, "bytes that must be free before work is taken")
-    fence_after: int = _s("SERVICE", "fence_after", 5, "failures one after another until a node takes itself out")
-    task_seconds: float = _s("SERVICE", "task_seconds", 30.0, "how long a task should take: decides the shards")
+    free_disk: int = _s("SERVICE", "free_disk", 2_000_000_000, "bytes that must be free before work is taken", least=0)
+    fence_after: int = _s(
+        "SERVICE", "fence_after", 5, "failures one after another until a node takes itself out", least=1
+    )
+    task_seconds: float = _s(
+        "SERVICE", "task_seconds", 30.0, "how long a task should take: decides the shards", above=0
+    )
 
-    upload_hours: float = _s("CLIENT", "upload_hours", 24.0, "an upload not finished by then is abandoned")
-    uploads: int = _s("CLIENT", "uploads", 10, "files sent or fetched side by side")
+    upload_hours: float = _s("CLIENT", "upload_hours", 24.0, "an upload not finished by then is abandoned", above=0)
+    uploads: int = _s("CLIENT", "uploads", 10, "files sent or fetched side by side", least=1)
     owner: str = _s("CLIENT", "owner", "", "who asks; empty: user@host")
 
     @property
@@ -193,19 +228,46 @@ def load(
         if required:
             raise ConfigError(f"{file}: no such file; run minimoto_setup.py first, or name it with --config") from None
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
-        raise ConfigError(f"{file}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{file}: {_unreadable(error)}") from error
     values: dict[str, Any] = {}
     for setting in fields(Config):
         section, option = setting.metadata["section"], setting.metadata["option"]
-        text = environ.get(f"MINIMOTO_{section}_{option}".upper())
-        where = (
-            f"the variable MINIMOTO_{section}_{option}".upper() if text is not None else f"{file} [{section}] {option}"
-        )
+        text = environ.get(variable(section, option))
+        where = f"the variable {variable(section, option)}" if text is not None else f"{file} [{section}] {option}"
         if text is None:
             text = parser.get(section, option, fallback=None)
         if text is not None and text.strip():
-            values[setting.name] = _parse(text.strip(), setting.default, where)
+            value = _parse(text.strip(), setting.default, where)
+            expected = setting.metadata["allowed"].expected(value)
+            if expected:
+                raise ConfigError(f"{where} is {text.strip()}: {expected} is expected")
+            values[setting.name] = value
     return replace(Config(**values), **{name: value for name, value in overrides.items() if value is not None})
+
+
+def variable(section: str, option: str) -> str:
+    """The environment variable that sets an option."""
+    return f"MINIMOTO_{section}_{option}".upper()
+
+
+def _unreadable(error: Exception) -> str:
+    """Why a settings file cannot be read, in one line that does not name it again."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return "this is no text in UTF-8"
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f"line {error.lineno}: a section such as [FLEET] is expected before {error.line.strip()!r}"
+    line = getattr(error, "lineno", None)
+    return f"line {line}: {_said_of(error)}" if line else " ".join(str(error).split())
+
+
+def _said_of(error: Exception) -> str:
+    if isinstance(error, configparser.DuplicateSectionError):
+        return f"section [{error.section}] stands there twice"
+    if isinstance(error, configparser.DuplicateOptionError):
+        return f"[{error.section}] {error.option} stands there twice"
+    return " ".join(str(error).split())
 
 
 def _parse(text: str, default: Any, where: str) -> Any:
@@ -259,7 +321,7 @@ def read_output(path: Path) -> dict[str, str]:
     try:
         parser.read(path, encoding="utf-8")
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: {_unreadable(error)}") from error
     section = dict(parser["OUTPUT"]) if parser.has_section("OUTPUT") else {}
     return {option: value for option, value in section.items() if option in OUTPUT_OPTIONS and value}
 

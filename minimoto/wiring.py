@@ -102,7 +102,7 @@ class Cloud:
         def ec2() -> Any:
             return client(self.session, self.config, "ec2")
 
-        installer: Installer = LocalInstaller() if self.config.local else SshInstaller(ec2, self.clock, say)
+        installer: Installer = LocalInstaller(ec2) if self.config.local else SshInstaller(ec2, self.clock, say)
         return Deployment(self.session, self.config, self.clock, installer, key_folder, say, **options)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from minimoto.errors import CloudError, Conflict, MinimotoError, NotFound
 
+MAKE_AGAIN = "minimoto_setup.py makes what is missing"
 LOG_IN = "log in again (such as: aws sso login), or name another profile with --profile"
 
 _ABSENT = frozenset(
@@ -23,6 +24,8 @@ _ABSENT = frozenset(
         "ResourceNotFoundException",
     }
 )
+_OURS = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "ResourceNotFoundException"})
+"""What is said of a queue or a table: those that setup made."""
 _LOST = frozenset({"ConditionalCheckFailedException"})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
 _UNKNOWN = frozenset({"AuthFailure", "InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException"})
@@ -82,7 +85,11 @@ def _refused(error: Any, what: str) -> MinimotoError:
     if code in _LOST:
         return Conflict(line)
     if code in _ABSENT or code.endswith(".NotFound"):
-        return NotFound(f"{what}: there is no such thing, says AWS: {reason} ({code})")
+        again = f" ({MAKE_AGAIN})" if code in _OURS else ""
+        return NotFound(f"{what}: there is no such thing{again}, says AWS: {reason} ({code})")
+    if reason.lower().startswith("<!doctype"):
+        # What the embedded AWS says of itself, or a proxy, is a page.
+        return CloudError(f"{what}: it failed with a page instead of an answer ({code})", code=code)
     if code in _EXPIRED:
         return CloudError(f"{what}: the AWS credentials have expired: {LOG_IN} ({code})", code=code)
     if code in _UNKNOWN:

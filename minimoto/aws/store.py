@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minimoto.aws.calls import aws_call, code_of
+from minimoto.aws.calls import MAKE_AGAIN, aws_call, code_of
 from minimoto.aws.clients import client
 from minimoto.config import Config
 from minimoto.core.job import Location
@@ -161,8 +161,9 @@ class S3Store:
                 self._s3.head_bucket(Bucket=bucket)
             except self._s3.exceptions.ClientError as error:
                 # A HEAD has no body: AWS gives no reason but the status.
+                again = f" ({MAKE_AGAIN})" if bucket not in self._config.more_buckets else ""
                 reasons = {
-                    "404": NotFound(f"bucket {bucket}: there is no such bucket"),
+                    "404": NotFound(f"bucket {bucket}: there is no such bucket{again}"),
                     "403": CloudError(f"bucket {bucket}: these credentials may not use it", code="AccessDenied"),
                     "301": CloudError(f"bucket {bucket}: it lies in another region than {self._config.region}"),
                 }

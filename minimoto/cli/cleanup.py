@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minimoto.cli.setup import ended_by_sigterm, where
 
@@ -86,28 +86,20 @@ def _many(count: int) -> str:
 
 
 def _forget(stands: Config, file: Path, *, kept: bool) -> None:
-    """Takes the ids of what is gone out of the settings; a file without anything else in it goes too."""
+    """Takes the ids of what is gone out of the settings; a file without anything else in it goes too.
+
+    One of the embedded AWS stays: without it the next command would be meant for AWS itself.
+    """
     from minimoto import config, console
+    from minimoto.config import Config
 
     bare = config.without_ids(stands)
     if kept:
         bare = replace(bare, bucket_output=stands.bucket_output)
-    if not kept and bare in _untouched(bare):
+    untouched = replace(Config(), name=bare.name, region=bare.region, profile=bare.profile)
+    if not kept and bare == untouched:
         file.unlink(missing_ok=True)
         console.note(f"deleted  {file}")
     elif bare != stands or config.read_output(file):
         config.save(bare, file)
         console.note(f"kept     {file}, without the ids of what is gone")
-
-
-def _untouched(bare: Config) -> list[Config]:
-    """Settings that nobody has edited."""
-    from minimoto.config import Config
-
-    own: dict[str, Any] = {"name": bare.name, "region": bare.region, "profile": bare.profile}
-    plain = [replace(Config(), **own)]
-    if bare.local:
-        from minimoto.local.laptop import laptop_config
-
-        plain.append(replace(laptop_config(bare.endpoint_url, Path(bare.data_dir).parent), **own))
-    return plain

@@ -18,6 +18,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     history.add_argument("--since", default="1h", metavar="TIME", help="of the last 30m, 1h (default), 2d, ...")
     history.add_argument("--at", metavar="TIME", help="why it was as it was at 14:05, or at 2026-11-26 14:05")
     history.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    # Also behind the action, where one would write it; left out there, what stands before the action holds.
+    history.add_argument(
+        "--config", metavar="FILE", default=argparse.SUPPRESS, help="settings (default: configure.ini)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

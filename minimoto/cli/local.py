@@ -142,5 +142,5 @@ def _logs(args: argparse.Namespace) -> int:
             for line in deque(log, maxlen=max(1, args.lines)):
                 console.result(line.rstrip("\n"))
     except OSError:
-        raise NotFound(f"there is no log {file}; see minimoto local status") from None
+        raise NotFound(f"there is no log {file}; see minimoto local status; --state names another folder") from None
     return 0

@@ -80,7 +80,9 @@ def ended_by_sigterm() -> Iterator[None]:
 def _settings(args: argparse.Namespace) -> tuple[Path, Config]:
     """Where the settings are kept, and what they are: the file's, with those of the command line over them."""
     from minimoto import config
+    from minimoto.clock import SystemClock
     from minimoto.errors import UsageError
+    from minimoto.settings_check import check
 
     file = config.find(args.config)
     stands = config.load(args.config, required=False)
@@ -95,6 +97,7 @@ def _settings(args: argparse.Namespace) -> tuple[Path, Config]:
         raise UsageError(
             f"{file} is the record of deployment {stands.name} in {stands.region}: name another file with --config"
         )
+    check(settings, file, SystemClock().now())
     if args.local:
         settings = _on_this_computer(args, settings, file)
     return file, settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -97,8 +98,17 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--order given needs --list FILE")
     if args.list is not None and args.order not in (None, "given"):
         raise UsageError(f"--list says the order itself; leave --order {args.order} out")
-    if args.out is not None and args.out.exists() and not args.out.is_dir():
-        raise InvalidInput(f"{args.out}: this is a file; name a folder for the result")
+    if args.out is not None:
+        check_out(args.out)
+
+
+def check_out(out: Path) -> None:
+    """Raises ``InvalidInput`` unless a folder for results is one, or can be made: before the work, not after it."""
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise InvalidInput(f"{there}: this is a file; name a folder for the result")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InvalidInput(f"{there}: nothing may be written there; name another folder for the result")
 
 
 def _request(args: argparse.Namespace, owner: str, now: float, settings: Config) -> Request:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from minimoto.core.job import Job, JobState
 from minimoto.core.readable import state_text
-from minimoto.errors import JobFailed, TimedOut
+from minimoto.errors import JobFailed, MinimotoError, TimedOut
 
 if TYPE_CHECKING:
     from minimoto.core.task import Skipped
@@ -58,7 +58,11 @@ def wait_and_fetch(
     if job.state is not JobState.PROCESSING_SUCCESSFUL:
         raise JobFailed(f"{job.id}: {state_text(job.state)}: {job.error}")
     if out is not None:
-        fetch_to(cloud, job, out, answer, quiet=quiet)
+        try:
+            fetch_to(cloud, job, out, answer, quiet=quiet)
+        except (MinimotoError, OSError, KeyboardInterrupt):
+            console.note(f"the job is done; its result can be had with: minimoto fetch {job.id} --out DIR")
+            raise
     return 0
 
 

@@ -7,7 +7,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from minimoto.errors import MinimotoError
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from minimoto.config import Config
     from minimoto.errors import CloudError
     from minimoto.watchdog.patrol import Pass, Resize, Watchdog
@@ -46,22 +50,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; returns its exit status."""
-    from minimoto import config
-    from minimoto.core.policies import choose
     from minimoto.errors import UsageError
-    from minimoto.watchdog.observe import limits_of
     from minimoto.wiring import Cloud
 
     if args.since and not args.explain:
         raise UsageError("--since belongs to --explain")
     if args.loop is not None and args.loop < 0:
         raise UsageError(f"--loop {args.loop:g}: seconds, not less than 0")
-    settings = config.load(args.config, policy=args.policy, keep_failed=args.keep_failed)
-    if args.policy and config.load(args.config).grouped is not settings.grouped:
-        raise UsageError(
-            f"--policy {args.policy}: setup makes and removes Auto Scaling groups: set [FLEET] policy, then run setup"
-        )
-    choose(settings.policy, limits_of(settings))
+    settings = _settings(args)
     cloud = Cloud(settings)
     if args.status:
         return _status(cloud, args.json)
@@ -70,8 +66,29 @@ def run(args: argparse.Namespace) -> int:
     if args.explain:
         return _explain(cloud, args.since, args.json)
     if args.loop is not None:
-        return _loop(cloud, args.loop or settings.watchdog_every, args.json)
+        return _loop(cloud, args.loop or None, args.json, _renewed(settings, args))
     return _pass(cloud, _resize(args.scale_to, settings), args.json)
+
+
+def _settings(args: argparse.Namespace) -> Config:
+    """The settings, with those of the command line over them.
+
+    Raises:
+        ConfigError: they cannot be a fleet's.
+        UsageError: the command line asks for what only setup can bring about.
+    """
+    from minimoto import config
+    from minimoto.core.policies import choose
+    from minimoto.errors import UsageError
+    from minimoto.watchdog.observe import limits_of
+
+    settings = config.load(args.config, policy=args.policy, keep_failed=args.keep_failed)
+    if args.policy and config.load(args.config).grouped is not settings.grouped:
+        raise UsageError(
+            f"--policy {args.policy}: setup makes and removes Auto Scaling groups: set [FLEET] policy, then run setup"
+        )
+    choose(settings.policy, limits_of(settings))
+    return settings
 
 
 def _status(cloud: Cloud, as_json: bool) -> int:
@@ -150,7 +167,9 @@ def _wait_for_turn(cloud: Cloud, watchdog: Watchdog, resize: Resize) -> Pass:
     raise TimedOut(f"another watchdog has been at it for {patience:.0f} s: the size was not set; try again")
 
 
-def _loop(cloud: Cloud, every: float, as_json: bool) -> int:
+def _loop(
+    cloud: Cloud, every: float | None, as_json: bool, renewed: Callable[[], Watchdog | None] = lambda: None
+) -> int:
     import signal
 
     stop = threading.Event()
@@ -164,8 +183,33 @@ def _loop(cloud: Cloud, every: float, as_json: bool) -> int:
         if exporter is not None and done is not None and not isinstance(done, Exception):
             exporter.tell(done)
 
-    _watchdog(cloud).loop(every, stop, tell)
+    _watchdog(cloud).loop(every, stop, tell, renewed)
     return 0
+
+
+def _renewed(settings: Config, args: argparse.Namespace) -> Callable[[], Watchdog | None]:
+    """Asked before each pass: a watchdog with the settings that setup has brought meanwhile, if they are others."""
+    from minimoto import console
+    from minimoto.wiring import Cloud
+
+    known, wrong = settings, ""
+
+    def renewed() -> Watchdog | None:
+        nonlocal known, wrong
+        try:
+            now, wrong_now = _settings(args), ""
+        except MinimotoError as error:
+            now, wrong_now = known, f"{error}: the settings from before are kept"
+        if wrong_now not in ("", wrong):
+            _complain([wrong_now])
+        wrong = wrong_now
+        if now == known:
+            return None
+        known = now
+        console.note("the settings have changed: the watchdog goes on with the new ones")
+        return _watchdog(Cloud(now))
+
+    return renewed
 
 
 def _exporter(settings: Config) -> Exporter | None:
@@ -187,6 +231,7 @@ def _watchdog(cloud: Cloud) -> Watchdog:
 
 def _resize(text: str | None, settings: Config) -> Resize | None:
     from minimoto import console
+    from minimoto.core.readable import counted
     from minimoto.errors import UsageError
     from minimoto.watchdog.patrol import Resize
 
@@ -197,9 +242,8 @@ def _resize(text: str | None, settings: Config) -> Resize | None:
     if not text.isdecimal():
         raise UsageError(f"--scale_to={text}: a number of nodes, or auto, is expected")
     if int(text) > settings.max_nodes:
-        console.note(
-            f"--scale_to={text}: {settings.max_nodes} nodes at most ([FLEET] max_nodes), so {settings.max_nodes}"
-        )
+        most = counted(settings.max_nodes, "node")
+        console.note(f"--scale_to={text}: {most} at most ([FLEET] max_nodes), so {settings.max_nodes}")
     return Resize(min(int(text), settings.max_nodes))
 
 

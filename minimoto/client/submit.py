@@ -172,7 +172,7 @@ def dispatcher(cloud: Cloud) -> Dispatcher:
 def _bucket(text: str, default: str, config: Config) -> str:
     name = text.removeprefix("s3://").rstrip("/") or default
     if not name:
-        raise ConfigError("configure.ini names no bucket for this; run minimoto setup first")
+        raise ConfigError("[S3] names no bucket: run minimoto_setup.py first, or name its file with --config")
     if name not in config.buckets:
         raise InvalidInput(
             f"bucket {name}: this deployment uses {', '.join(sorted(config.buckets))} only;"

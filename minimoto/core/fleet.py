@@ -6,7 +6,7 @@ the limits allow, so that no policy can pass the bounds or the budget, remove a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -16,6 +16,8 @@ from minimoto.core.markets import Pool
 
 SOON = 5.0
 """Seconds between two looks at a fleet that winds down."""
+
+FAILED = "took itself out after failing task after task"
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,15 @@ class Bound:
     reason: str
 
 
-Action = Launch | Drain | Terminate | Bound
+@dataclass(frozen=True)
+class Keep:
+    """Leave a machine that took itself out to be looked at. Nothing is done to it, and that is said once."""
+
+    node: str
+    reason: str
+
+
+Action = Launch | Drain | Terminate | Bound | Keep
 
 
 @dataclass(frozen=True)
@@ -143,13 +153,15 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
         return Decision((), "the machines could not be listed: nothing is started or ended on a guess", "hold", inputs)
     if view.grouped and view.group is None:
         return Decision((), "the Auto Scaling group could not be seen: nothing is ended on a guess", "hold", inputs)
-    kept = _kept(view, policy.limits)
-    dead = {id: why for id, why in policy.dead(view).items() if id not in kept}
+    # Not even a node to be looked at may pass the day's budget.
+    kept = frozenset() if budget_is_short(view, policy.limits) else _kept(view, policy.limits)
+    inputs |= {"kept": sorted(kept)} if kept else {}
+    dead = policy.dead(_without(view, kept))
     ends = (*_dead(view, dead), *(end for end in _drained(view, dead) if end.node not in kept))
     ended = {end.node for end in ends}
-    staying = replace(view, nodes=tuple(node for node in view.nodes if node.id not in ended))
+    staying = _without(view, ended)
     shut = budget_is_short(staying, policy.limits)
-    able = replace(staying, nodes=tuple(node for node in staying.nodes or () if node.id not in kept))
+    able = _without(staying, kept)
     if shut and not view.grouped:
         wish = _shut_down(able, policy.limits)
     else:
@@ -158,12 +170,17 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
     drains = [drain for drain in _drains(staying, wish, policy.limits, now) if drain.node not in kept]
     granted = grant(staying, policy.limits, wish.launch, now)
     limited = [granted.reason] if granted.reason else []
-    reason = "; ".join([*(f"{end.node} {end.reason}" for end in ends), wish.reason, *limited])
+    besides = [
+        *(_warm(able, policy.limits) if not shut else []),
+        *([f"kept to be looked at: {', '.join(sorted(kept))}"] if kept else []),
+    ]
+    reason = "; ".join([*(f"{end.node} {end.reason}" for end in ends), wish.reason, *limited, *besides])
+    keeps = [Keep(node.id, FAILED) for node in view.nodes if node.id in kept and not node.kept]
     launch = (Launch(granted.count, wish.reason, view.token, wish.urgent),) if granted.count else ()
     bound = (Bound(*wish.bounds, wish.reason),) if wish.bounds else ()
     rule = "limit" if limited and not granted.count else wish.rule
     told = budget_told(policy.limits) if shut else wish.told or granted.told
-    return Decision((*ends, *drains, *bound, *launch), reason, rule, inputs, shut, told)
+    return Decision((*ends, *keeps, *drains, *bound, *launch), reason, rule, inputs, shut, told)
 
 
 def next_look(view: View, decision: Decision, limits: Limits) -> float:
@@ -174,7 +191,8 @@ def next_look(view: View, decision: Decision, limits: Limits) -> float:
     Parameters:
         view: what the decision was made of.
     """
-    nodes = [node for node in view.nodes or () if node.up]
+    kept = _kept(view, limits)
+    nodes = [node for node in view.nodes or () if node.up and node.id not in kept]
     draining = any(node.draining or node.leaving for node in nodes)
     draining = draining or any(isinstance(action, Drain) for action in decision.actions)
     at_work = sum(node.busy for node in nodes)
@@ -209,7 +227,16 @@ def notable(view: View) -> dict[str, object]:
 
 def _kept(view: View, limits: Limits) -> frozenset[str]:
     """Nodes that took themselves out and stay for a person to look at; they are no capacity, but cost and count."""
-    return frozenset(node.id for node in view.nodes or () if limits.keep_failed and node.fenced and node.up)
+    return frozenset(n.id for n in view.nodes or () if limits.keep_failed and n.fenced and n.state not in GONE)
+
+
+def _without(view: View, ids: Collection[str]) -> View:
+    return replace(view, nodes=tuple(node for node in view.nodes or () if node.id not in ids)) if ids else view
+
+
+def _warm(view: View, limits: Limits) -> Sequence[str]:
+    """What the hours of the day keep, where that is what keeps them."""
+    return [limits.warm] if limits.warm and len(view.counted) <= limits.min_nodes else []
 
 
 def _dead(view: View, dead: Mapping[str, str]) -> Sequence[Terminate]:
@@ -230,7 +257,7 @@ def _drains(view: View, wish: Wish, limits: Limits, now: float) -> Sequence[Drai
     nodes = {node.id: node for node in view.nodes or () if node.up and not node.draining}
     wished = [nodes[id] for id in wish.drain if id in nodes]
     drains = {node.id: wish.drain_reason or wish.reason for node in wished if wish.firm or not node.busy}
-    fenced = {id: "took itself out after failing task after task" for id, node in nodes.items() if node.fenced}
+    fenced = {id: FAILED for id, node in nodes.items() if node.fenced}
     useless = {id: f"takes no work: {n.unable}" for id, n in nodes.items() if n.unable and _idle(n, limits, now)}
     return [Drain(id, reason) for id, reason in (useless | fenced | drains).items()]
 

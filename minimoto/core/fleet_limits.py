@@ -18,6 +18,7 @@ class Limits:
         spare_share: the same as a share of those that the work needs, where that is more; 0.5: half as many again.
         thrifty: no node is started before it has to be, and several jobs share its boot.
         keep_failed: a node that took itself out is replaced, but stays for a person to look at.
+        warm: which hours of the day ask for ``min_nodes``, for a person; empty: none do.
 
     Raises:
         ConfigError: the bounds contradict each other, or a duration is not positive.
@@ -37,6 +38,7 @@ class Limits:
     spare_share: float = 0.0
     thrifty: bool = False
     keep_failed: bool = False
+    warm: str = ""
 
     @property
     def always(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from minimoto.core.fleet import Decision, Drain, Launch, Terminate
+from minimoto.core.fleet import Decision, Drain, Keep, Launch, Terminate
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import JobView, Node, View
 from minimoto.core.markets import SPOT, Experience, Pool, Refusal, lived
@@ -65,12 +65,13 @@ class Memory:
         markets: what was learnt of the pools.
         reported: those of them that have sent a heartbeat.
         draining: nodes that were asked to drain, with the reason.
+        kept: nodes that took themselves out and stay to be looked at.
         spent: US dollars on ``day`` (days since the epoch, UTC), counted until ``spent_at``.
         shut_day: the day whose budget was used up.
         scale_to: the size set by hand.
         empty_since: since when the queue has been seen empty while tasks wait.
         dead_letters: messages left in the dead-letter queue for people: id to reason, and when they were last seen.
-        recorded, recorded_at: the rule of the decision that was last written to the log, and when.
+        recorded, recorded_at: rule and fleet's size of the decision that was last written to the log, and when.
     """
 
     nonce: str = ""
@@ -85,6 +86,7 @@ class Memory:
     strikes: Mapping[str, Strike] = field(default_factory=dict)
     idle_since: Mapping[str, float] = field(default_factory=dict)
     draining: Mapping[str, str] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
     last_scale_out: float | None = None
     last_scale_in: float | None = None
     seconds_per_task: float | None = None
@@ -132,6 +134,7 @@ def load(text: str) -> Memory:
                 "parting": tuple(document.get("parting", ())),
                 "markets": _markets(document.get("markets", {})),
                 "reported": tuple(document.get("reported", ())),
+                "kept": tuple(document.get("kept", ())),
                 "strikes": {id: Strike(**strike) for id, strike in document.get("strikes", {}).items()},
                 "dead_letters": {
                     id: (str(why), float(at)) for id, (why, at) in document.get("dead_letters", {}).items()
@@ -198,6 +201,8 @@ def decided(memory: Memory, view: View, decision: Decision, now: float) -> Memor
     for action in decision.actions:
         if isinstance(action, Drain):
             memory = replace(memory, draining={**memory.draining, action.node: action.reason}, last_scale_in=now)
+        elif isinstance(action, Keep):
+            memory = replace(memory, kept=(*memory.kept, action.node))
         elif isinstance(action, Launch):
             memory = replace(memory, pending=_begun(memory, action, now))
         elif isinstance(action, Terminate):
@@ -319,6 +324,7 @@ def _follow(memory: Memory, view: View, limits: Limits, now: float) -> Memory:
         strikes={node.id: strike for node in nodes if (strike := _strike(memory, node, view, limits, now))},
         idle_since={node.id: since for node in nodes if (since := _idle_since(memory, node, view, now)) is not None},
         draining={id: reason for id, reason in memory.draining.items() if id in ids},
+        kept=tuple(node.id for node in nodes if node.fenced and node.id in memory.kept),
     )
 
 
@@ -349,9 +355,9 @@ def _complete_node(memory: Memory, view: View, node: Node) -> Node:
     strike = memory.strikes.get(node.id)
     reported = node.reported or node.id in memory.reported
     idle_since = memory.idle_since.get(node.id) if view.reports_known and not node.busy else None
-    draining = node.id in memory.draining
-    known = (node.reported, node.idle_since, node.draining)
-    if strike is None and not node.strikes and known == (reported, idle_since, draining):
+    draining, kept = node.id in memory.draining, node.id in memory.kept
+    known = (node.reported, node.idle_since, node.draining, node.kept)
+    if strike is None and not node.strikes and known == (reported, idle_since, draining, kept):
         # Of hundreds of nodes most are as they are seen, and a copy of each takes longer than everything else.
         return node
     return replace(
@@ -361,6 +367,7 @@ def _complete_node(memory: Memory, view: View, node: Node) -> Node:
         symptom=strike.symptom if strike else "",
         idle_since=idle_since,
         draining=draining,
+        kept=kept,
     )
 
 

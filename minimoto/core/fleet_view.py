@@ -37,6 +37,7 @@ class Node:
         idle_since: since when it has held no task; ``None`` while busy, booting or unknown.
         token: the token of the launch that started it.
         grouped: whether it belongs to an Auto Scaling group.
+        kept: it took itself out and stays to be looked at, which was said.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Node:
     zone: str = ""
     token: str = ""
     grouped: bool = False
+    kept: bool = False
 
     @cached_property
     def up(self) -> bool:
@@ -84,10 +86,11 @@ class Node:
         """One word for a person."""
         if not self.up:
             return self.state
+        if self.fenced:
+            # No service of it speaks any more, so it would soon look dead.
+            return NodeState.FENCED.lower()
         if self.strikes >= 2:
             return "dead"
-        if self.fenced:
-            return NodeState.FENCED.lower()
         if self.draining or self.leaving:
             return NodeState.DRAINING.lower()
         if self.booting:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from minimoto.core.job import Entry
+from minimoto.core.readable import shortened
 from minimoto.core.task import Task, TaskResult, TaskState
 
 MOST_EVENTS = 200
@@ -33,7 +34,7 @@ def finished(task: Task, owner: str, now: float, seconds: float, result: TaskRes
     if not _held(task, owner):
         return None
     done = _ended(task, TaskState.DONE, now, "done", "")
-    skipped = tuple(replace(each, reason=each.reason[:MOST_SKIP_REASON]) for each in result.skipped)
+    skipped = tuple(replace(each, reason=shortened(each.reason, MOST_SKIP_REASON)) for each in result.skipped)
     return replace(done, progress=1.0, seconds=seconds, result=replace(result, skipped=skipped))
 
 

@@ -12,6 +12,17 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def shortened(text: str, most: int) -> str:
+    """``text`` in ``most`` characters: whole sentences if they are half of that, else whole words and ``…``."""
+    if len(text) <= most:
+        return text
+    sentences = text[:most].rfind(". ") + 1
+    if sentences > most // 2:
+        return text[:sentences]
+    words = text[: most - 1].rfind(" ")
+    return f"{text[: words if words > most // 2 else most - 1]}…"
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """``1 photo``, ``2 photos``."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -29,6 +29,11 @@ class Warm:
     end: int
     nodes: int
 
+    @property
+    def until(self) -> str:
+        """When they end, such as ``18:00``."""
+        return f"{self.end // 60}:{self.end % 60:02d}"
+
     def holds(self, when: datetime) -> bool:
         """Whether a moment lies in these hours."""
         minute, day = when.hour * 60 + when.minute, when.weekday()
@@ -56,11 +61,11 @@ def parse(text: str) -> Warm:
     return Warm(days, start_hour * 60 + start_minute, end_hour * 60 + end_minute, nodes)
 
 
-def least(entries: Sequence[Warm], now: float, zone: tzinfo) -> int:
-    """Nodes that are kept now; 0 outside of all hours.
+def held(entries: Sequence[Warm], now: float, zone: tzinfo) -> Warm | None:
+    """The hours that keep the most nodes now; ``None`` outside of all.
 
     Parameters:
         now: seconds since the epoch.
     """
     when = datetime.fromtimestamp(now, zone)
-    return max((warm.nodes for warm in entries if warm.holds(when)), default=0)
+    return max((warm for warm in entries if warm.holds(when)), key=lambda warm: warm.nodes, default=None)

@@ -83,7 +83,10 @@ def require(state: Path = STATE) -> Daemon:
     """The running embedded AWS; raises ``NotFound``."""
     daemon = find(state)
     if daemon is None:
-        raise NotFound(f"no embedded AWS runs in {state}; start it with: minimoto local start")
+        named = "" if state == STATE else f" --state {state}"
+        raise NotFound(
+            f"no embedded AWS runs in {state}: minimoto local start{named} starts it; --state names another folder"
+        )
     return daemon
 
 

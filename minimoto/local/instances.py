@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from moto.core.types import Base64EncodedString
 from moto.ec2.models import ec2_backends
 from moto.ec2.models import instances as moto_instances
+from moto.ec2.utils import parse_user_data
 
 DEPLOYMENT_TAG = "minimoto:deployment"
 ROLE_TAG = "minimoto:role"
@@ -37,6 +39,8 @@ def install() -> None:
     """Makes moto start instances of this kind; a second call changes nothing."""
     models: Any = importlib.import_module("moto.ec2.models.instances")
     models.Instance = Instance
+    responses: Any = importlib.import_module("moto.ec2.responses.instances")
+    responses.parse_user_data = _given_user_data
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,11 @@ def _view(model: Any) -> LocalInstance:
         user_data=_text(model.user_data),
         model=model,
     )
+
+
+def _given_user_data(value: Any) -> Base64EncodedString | None:
+    """As moto's, which takes what it has decoded itself (ModifyInstanceAttribute's, a blob) for encoded once more."""
+    return Base64EncodedString.from_raw_bytes(value) if isinstance(value, bytes) else parse_user_data(value)
 
 
 def _text(user_data: Any) -> str:

@@ -54,6 +54,7 @@ class Supervisor:
     def __init__(self, gate: Gate, url: str, state: Path, settings: LocalSettings) -> None:
         self._gate, self._url, self._state, self._settings = gate, url, state, settings
         self._trees: dict[str, ProcessTree] = {}
+        self._told: dict[str, str] = {}
         self._booting: dict[str, float] = {}
         self._failed: dict[str, float] = {}
         self._seen: set[str] = set()
@@ -82,7 +83,7 @@ class Supervisor:
         """Ends and wipes every machine; hold no lock."""
         with self._pass:
             self._end_all(0.0)
-            for memory in (self._booting, self._failed, self._seen, self._cpu, self._notices):
+            for memory in (self._booting, self._failed, self._seen, self._cpu, self._notices, self._told):
                 memory.clear()
             shutil.rmtree(self._state / "nodes", ignore_errors=True)
 
@@ -169,7 +170,9 @@ class Supervisor:
             elif instance_id not in working:
                 tree.end(self._settings.grace_seconds)
         for machine in working.values():
-            if machine.id not in self._trees and machine.id not in self._failed:
+            if machine.id in self._trees:
+                self._bring_settings(machine)
+            elif machine.id not in self._failed:
                 self._begin(machine, now)
         if now >= self._cpu_due:
             self._cpu_due = now + self._settings.cpu_seconds
@@ -220,11 +223,8 @@ class Supervisor:
             "MINIMOTO_SERVICE_DATA_DIR": str(folder / "data"),
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{self._url}/_imds/{machine.id}",
         }
-        settings = config_from_user_data(machine.user_data)
-        if settings is not None:
-            file = folder / "configure.ini"
-            file.write_text(settings, encoding="utf-8")
-            file.chmod(0o600)
+        file = self._write_settings(machine)
+        if file is not None:
             more["MINIMOTO_CONFIG"] = str(file)
             every = self._every(machine.role, file)
         arguments = ["--every", str(every), "--log", "node.log", "--grace", str(self._settings.grace_seconds)]
@@ -242,6 +242,30 @@ class Supervisor:
             log.error("%s: its processes cannot be started: %s", machine.id, error)
             self._fail(machine, now)
 
+    def _write_settings(self, machine: LocalInstance) -> Path | None:
+        """Keeps the settings of a machine's user data in its folder; ``None`` if there are none in it."""
+        self._told[machine.id] = machine.user_data
+        settings = config_from_user_data(machine.user_data)
+        if settings is None:
+            return None
+        file = self._folder(machine.id) / "configure.ini"
+        new = file.with_name(f".{file.name}.new")
+        new.write_text(settings, encoding="utf-8")
+        new.chmod(0o600)
+        # Somebody may be reading it.
+        new.replace(file)
+        return file
+
+    def _bring_settings(self, machine: LocalInstance) -> None:
+        """New settings for a machine that runs, where AWS has SSH: what cron starts from now on begins with them."""
+        if machine.user_data == self._told.get(machine.id):
+            return
+        file = self._folder(machine.id) / "configure.ini"
+        before = self._every(machine.role, file) if file.exists() else None
+        if self._write_settings(machine) is not None and before != self._every(machine.role, file):
+            # Another pace is another cron; a watchdog may be ended at any line.
+            self._trees[machine.id].end(self._settings.grace_seconds)
+
     def _every(self, role: str, file: Path) -> float:
         """Seconds between two starts by cron."""
         if role != "watchdog":
@@ -256,6 +280,7 @@ class Supervisor:
         tree = self._trees.pop(instance_id)
         tree.bury()
         self._cpu.pop(instance_id, None)
+        self._told.pop(instance_id, None)
         if machine is None:
             # The disk of a terminated machine is gone; its log stays to be read.
             shutil.rmtree(self._folder(instance_id) / "data", ignore_errors=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from minimoto.core.fleet import Bound, Decision, Drain, Launch, Terminate
+from minimoto.core.fleet import Bound, Decision, Drain, Keep, Launch, Terminate
 from minimoto.core.fleet_memory import Memory, decided, dump, launched, may_launch, refused
 from minimoto.core.fleet_view import View
 from minimoto.core.markets import Pool, in_order, paused_text, refusals_text, served
@@ -65,12 +65,14 @@ def act(
         return Acted(memory)
     acting.bound()
     ended = acting.terminate()
+    keeps = tuple(action for action in decision.actions if isinstance(action, Keep))
+    acting.done += [f"kept {keep.node}: {keep.reason}" for keep in keeps]
     drains = tuple(action for action in decision.actions if isinstance(action, Drain))
     now = cloud.clock.now()
     launch = acting.launch(memory, ended, now)
     pools = acting.where(launch, memory, now) if launch else None
     launch = replace(launch, pools=pools) if launch and pools is not None else None
-    carried = replace(decision, actions=(*ended, *drains, *([launch] if launch else [])))
+    carried = replace(decision, actions=(*ended, *keeps, *drains, *([launch] if launch else [])))
     memory = decided(memory, view, carried, now)
     if save(cloud, memory, problems):
         acting.drain(drains, memory)

@@ -66,13 +66,15 @@ def history(cloud: Cloud, seconds: float) -> list[dict[str, Any]]:
 
 def newest_lines(document: Mapping[str, Any], now: float) -> list[str]:
     """The newest decision for a person."""
+    inputs = document["inputs"]
     lines = [
         f"decided: {_when(document['at'])}, {duration_text(now - document['at'])} ago",
         f"reason: {document['reason']}",
-        f"seen: {_inputs(document['inputs'])}",
+        f"seen: {_inputs(inputs)}",
     ]
-    lines += [f"the group could not: {line}" for line in document["inputs"].get("group_troubles", ())]
+    lines += [f"the group could not: {line}" for line in inputs.get("group_troubles", ())]
     lines += [f"did: {line}" for line in document["done"] or ["nothing"]]
+    lines += [f"kept: {id} costs, and counts against max_nodes, until you end it" for id in inputs.get("kept", ())]
     lines += [f"problem: {line}" for line in document["problems"]]
     letters = document.get("left_for_people", {})
     if letters:

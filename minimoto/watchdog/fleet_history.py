@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -30,28 +30,35 @@ class Moment:
 
     Parameters:
         nodes: as it was decided; ``None``: they could not be listed.
-        changed: whether it started or ended any.
+        moved: whether an Auto Scaling group had another size than at the decision before.
     """
 
     at: float
     nodes: int | None
     document: dict[str, Any]
+    moved: bool = False
 
     @property
     def changed(self) -> bool:
-        return bool(self.document["done"])
+        """Whether something was done about the fleet, by the watchdog or by its group."""
+        return bool(self.document["done"]) or self.moved
 
 
 def moments(cloud: Cloud, seconds: float) -> list[Moment]:
     """The decisions of the last seconds, oldest first."""
-    found = cloud.ledger.decisions(cloud.clock.now() - seconds, _MOST)
-    return [_moment(json.loads(text)) for _, text in reversed(found)]
+    found: list[Moment] = []
+    for _, text in reversed(cloud.ledger.decisions(cloud.clock.now() - seconds, _MOST)):
+        document = json.loads(text)
+        nodes = size(document["inputs"])
+        moved = bool(found) and "group" in document["inputs"] and found[-1].nodes != nodes
+        found.append(Moment(document["at"], nodes, document, moved))
+    return found
 
 
-def _moment(document: dict[str, Any]) -> Moment:
-    states = document["inputs"].get("nodes")
-    nodes = None if states is None else sum(states.get(condition, 0) for condition in CAPACITY)
-    return Moment(document["at"], nodes, document)
+def size(inputs: Mapping[str, Any]) -> int | None:
+    """Nodes that are, or may be, at work, by the inputs of a decision; ``None``: they could not be listed."""
+    states = inputs.get("nodes")
+    return None if states is None else sum(states.get(condition, 0) for condition in CAPACITY)
 
 
 def at(found: Sequence[Moment], when: float) -> tuple[Moment, list[Moment]]:

@@ -13,7 +13,8 @@ from minimoto.config import Config
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import GONE, JobView, Node, View
 from minimoto.core.node import NodeReport, NodeState
-from minimoto.core.warm import least, parse
+from minimoto.core.readable import counted
+from minimoto.core.warm import Warm, held, parse
 from minimoto.errors import ConfigError
 from minimoto.steps import STEPS
 from minimoto.watchdog.problems import Problems
@@ -50,8 +51,9 @@ def limits_of(config: Config, now: float | None = None) -> Limits:
     Raises:
         ConfigError: they contradict each other, or hours or their zone are none.
     """
-    warm = [parse(entry) for entry in config.warm]
-    kept = 0 if now is None else min(config.max_nodes, least(warm, now, _zone(config.time_zone)))
+    hours, zone = [parse(entry) for entry in config.warm], _zone(config.time_zone)
+    warm = None if now is None else held(hours, now, zone)
+    kept = min(config.max_nodes, warm.nodes) if warm else 0
     return Limits(
         min_nodes=max(config.min_nodes, kept),
         max_nodes=config.max_nodes,
@@ -66,8 +68,15 @@ def limits_of(config: Config, now: float | None = None) -> Limits:
         spare_share=config.spare_share,
         thrifty=config.thrifty,
         keep_failed=config.keep_failed,
+        warm=_warm_text(config, warm) if warm and kept > config.min_nodes else "",
         instance_type=config.service_type,
     )
+
+
+def _warm_text(config: Config, warm: Warm) -> str:
+    cut = f" (max_nodes; {warm.nodes} were asked for)" if warm.nodes > config.max_nodes else ""
+    least = counted(min(warm.nodes, config.max_nodes), "node")
+    return f"[FLEET] warm keeps {least} at least{cut} until {warm.until} {config.time_zone}"
 
 
 def _zone(name: str) -> tzinfo:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from minimoto.core.fleet import Action, Bound, Decision, Drain, Launch, Terminate, decide, next_look
+from minimoto.core.fleet import Action, Bound, Decision, Drain, Keep, Launch, Terminate, decide, next_look
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_memory import Memory, learn, load
 from minimoto.core.fleet_view import View
@@ -23,6 +23,7 @@ from minimoto.core.policies.demand import held_by_budget, measure
 from minimoto.errors import CloudError
 from minimoto.watchdog.act import MEMORY, Acted, act, save
 from minimoto.watchdog.dead_letters import clear_dead
+from minimoto.watchdog.fleet_history import size
 from minimoto.watchdog.gone import clear_gone
 from minimoto.watchdog.observe import Observation, limits_of, observe
 from minimoto.watchdog.owners import end_overspent, tell_limits, with_budgets
@@ -36,7 +37,13 @@ if TYPE_CHECKING:
 HEALTHY_NODES = "NumHealthyNodes"
 """Nodes that report and are capacity; setup's alarm for a fleet without one watches it."""
 
-KINDS: dict[type[Action], str] = {Launch: "launch", Drain: "drain", Terminate: "terminate", Bound: "bound"}
+KINDS: dict[type[Action], str] = {
+    Launch: "launch",
+    Drain: "drain",
+    Terminate: "terminate",
+    Bound: "bound",
+    Keep: "keep",
+}
 
 COUNTED = frozenset({JobState.READY_TO_PROCESS, JobState.BEING_PROCESSED})
 
@@ -115,14 +122,28 @@ class Watchdog:
             # A lease that cannot be given back ends by itself.
             problems.did(lambda: self.cloud.ledger.end_pass(self.owner))
 
-    def loop(self, every: float, stop: threading.Event, tell: Callable[[Pass | CloudError | None], None]) -> None:
-        """Makes passes until ``stop`` is set, so many seconds from start to start; sooner while it winds down."""
+    def loop(
+        self,
+        every: float | None,
+        stop: threading.Event,
+        tell: Callable[[Pass | CloudError | None], None],
+        renewed: Callable[[], Watchdog | None] = lambda: None,
+    ) -> None:
+        """Makes passes until ``stop`` is set, sooner than asked for while the fleet winds down.
+
+        Parameters:
+            every: seconds from start to start; ``None``: as the settings say.
+            renewed: asked before each pass: a watchdog with other settings to go on with, or ``None``.
+        """
+        watchdog = self
         while not stop.is_set():
-            began, wait = self.cloud.clock.monotonic(), every
+            watchdog = renewed() or watchdog
+            pace = every or watchdog.cloud.config.watchdog_every
+            began, wait = self.cloud.clock.monotonic(), pace
             try:
-                seen = self.run_pass()
+                seen = watchdog.run_pass()
                 tell(seen)
-                wait = every if seen is None else next_look(seen.view, seen.decision, self._limits(every))
+                wait = pace if seen is None else next_look(seen.view, seen.decision, watchdog._limits(pace))
             except CloudError as error:
                 tell(error)
             stop.wait(max(0.0, wait - (self.cloud.clock.monotonic() - began)))
@@ -140,6 +161,9 @@ class Watchdog:
         now = self.cloud.clock.now()
         memory, view = learn(before, seen.view, limits, now)
         view = with_budgets(self.cloud, view, seen.jobs or (), problems)
+        if memory.scale_to is not None:
+            # The hours of the day have no say then.
+            limits = replace(limits, warm="")
         decision = decide(view, choose(self.cloud.config.policy, limits, memory.scale_to), now)
         acted = act(self.cloud, view, decision, memory, problems, in_time)
         memory, done = acted.memory, acted.done
@@ -197,10 +221,11 @@ class Watchdog:
             problems.did(partial(self.cloud.metrics.publish, name, value, now, group))
 
     def _record(self, told: Pass, memory: Memory, problems: Problems) -> Memory:
-        """Keeps the newest pass for ``--explain``; those that changed something, or whose rule is new, are logged."""
+        """Keeps the newest pass for ``--explain``; what changed something, or has a new rule or size, is logged."""
         text = json.dumps(told.document(), separators=(",", ":"))
         problems.did(lambda: self.cloud.ledger.remember(NEWEST, text))
-        rule = told.decision.rule
+        # A group, and whoever takes spot machines back, changes the fleet without any doing of ours.
+        rule = f"{told.decision.rule} {size(told.decision.inputs)}"
         quiet = not (told.decision.actions or told.done or told.problems) and memory.recorded == rule
         if quiet and told.at - memory.recorded_at < RECORD_EVERY:
             return memory

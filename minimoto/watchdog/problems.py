@@ -29,10 +29,15 @@ class Problems:
 
     def did(self, call: Callable[[], object]) -> bool:
         """Makes the call; ``False`` when AWS refused or failed it."""
-        before = len(self.lines)
-        self.attempt(call, None)
-        return len(self.lines) == before
+        try:
+            call()
+        except REFUSED as error:
+            self.note(str(error))
+            return False
+        return True
 
     def note(self, line: str) -> None:
-        """Adds a line."""
-        self.lines.append(" ".join(line.split()))
+        """Adds a line, unless it was said."""
+        text = " ".join(line.split())
+        if text not in self.lines:
+            self.lines.append(text)

@@ -3,7 +3,7 @@
 The queue's length is what waits to be received: visible messages and delayed ones. A message in flight has left the
 queue for a service, and shows as that service's utilisation. A state is ``running`` for a machine that runs or boots,
 and ``stopped`` for one that is stopped or stops; machines on their way out are left out. Where an Auto Scaling group
-sizes the fleet, a line ``group:`` follows.
+sizes the fleet, a line ``group:`` follows; one ``fenced:`` for each machine that took itself out.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from minimoto.core.fleet import FAILED
 from minimoto.core.fleet_view import GONE
 from minimoto.core.group import Group
+from minimoto.core.node import NodeReport, NodeState
 from minimoto.ports import Instance, QueueCounts
 from minimoto.watchdog.problems import Problems
 
@@ -23,11 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FleetStatus:
-    """The service machines with their CPU (percent, ``None``: no datapoint), the queue's counts, and the group."""
+    """The service machines with their CPU (percent, ``None``: no datapoint), the queue's counts, and the group.
+
+    Parameters:
+        fenced: machines that took themselves out.
+    """
 
     machines: tuple[tuple[Instance, float | None], ...]
     counts: QueueCounts | None
     group: Group | None = None
+    fenced: tuple[str, ...] = ()
 
     @property
     def average(self) -> float | None:
@@ -51,7 +58,11 @@ def fleet_status(cloud: Cloud, problems: Problems) -> FleetStatus:
     cpu = problems.attempt(lambda: cloud.metrics.cpu(ids, now), unknown) if ids else unknown
     counts = problems.attempt(cloud.queue.counts, None)
     group = problems.attempt(cloud.group.look, None) if cloud.config.grouped else None
-    return FleetStatus(tuple((machine, cpu.get(machine.id)) for machine in machines), counts, group)
+    unheard: list[NodeReport] = []
+    reports = problems.attempt(lambda: list(cloud.nodes.reports()), unheard)
+    out = {report.node for report in reports if report.state is NodeState.FENCED}
+    fenced = tuple(id for id in ids if id in out)
+    return FleetStatus(tuple((machine, cpu.get(machine.id)) for machine in machines), counts, group, fenced)
 
 
 def status_lines(status: FleetStatus) -> list[str]:
@@ -61,6 +72,7 @@ def status_lines(status: FleetStatus) -> list[str]:
     lines += [f"average utilisation: {percent(status.average)}", f"queue length: {length}"]
     if status.group:
         lines += [f"group: {status.group.text}", *(f"group could not: {line}" for line in status.group.troubles)]
+    lines += [f"fenced: {id} {FAILED}" for id in status.fenced]
     return lines
 
 
@@ -83,6 +95,7 @@ def status_document(status: FleetStatus) -> dict[str, Any]:
                 "type": machine.type,
                 "market": machine.market,
                 "zone": machine.zone,
+                "fenced": machine.id in status.fenced,
             }
             for machine, cpu in status.machines
         ],

@@ -38,6 +38,18 @@ def test_a_refusal_names_what_and_why(code: str, kind: type[MinimotoError]) -> N
         assert caught.value.code == code
 
 
+def test_what_setup_made_and_is_gone_says_how_it_comes_back() -> None:
+    for code in ("ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue"):
+        assert "(minimoto_setup.py makes what is missing)" in str(translate(refused(code), "queue trip"))
+    assert "setup" not in str(translate(refused("NoSuchKey"), "s3://b/k"))
+
+
+def test_a_page_is_no_reason() -> None:
+    page = "<!doctype html>\n<html lang=en><title>500 Internal Server Error</title><h1>Internal Server Error</h1>"
+    error = exceptions.ClientError({"Error": {"Code": "500", "Message": page}}, "Query")
+    assert str(translate(error, "queue trip")) == "queue trip: it failed with a page instead of an answer (500)"
+
+
 @pytest.mark.parametrize("code", ["ExpiredToken", "ExpiredTokenException", "RequestExpired"])
 def test_expired_credentials(code: str) -> None:
     error = translate(refused(code), "queue trip")

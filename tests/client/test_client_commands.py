@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from minimoto.cli.entry import COMMANDS, build_parser, main
+from minimoto.cli.submit import check_out
 from minimoto.core.job import JobState
+from minimoto.errors import InvalidInput
 from minimoto.wiring import Cloud
 from tests.client.commands import CLIENT, MINIMOTO, OUTPUT, at_work, lines
 from tests.client.conftest import ROOT, MakeFolder, Run, Worker
@@ -104,6 +106,33 @@ def test_waiting_ends_with_the_film_in_your_folder(run: Run, cloud: Cloud, folde
     assert "left out: photo 2.jpg: the file is cut short" in told
     assert any(line.startswith("fit: done, 3 photos") for line in told)
     assert any(line.startswith("video: done, 2 photos") for line in told)
+
+
+def test_a_result_that_cannot_be_written_is_not_lost(
+    run: Run, cloud: Cloud, folder: MakeFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "trip.mp4").write_bytes(b"another film")
+    with at_work(cloud):
+        done = run(*CLIENT, str(folder(1)), "--pipeline", "video", "--wait", "--out", str(tmp_path / "films"))
+    assert done.returncode == 2
+    job = cloud.jobs.recent()[0].id
+    assert lines(done.stderr)[-2:] == [
+        f"the job is done; its result can be had with: minimoto fetch {job} --out DIR",
+        f"minimoto_client.py: {tmp_path}/films/trip.mp4: a different file is there; use --force or another --out",
+    ]
+
+
+def test_a_folder_for_results_is_looked_at_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path, tmp_path / "new" / "deep", Path("new")):
+        check_out(folder)
+    for folder in (tmp_path / "file", tmp_path / "file" / "deep"):
+        with pytest.raises(InvalidInput, match=r"/file: this is a file; name a folder"):
+            check_out(folder)
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(InvalidInput, match=rf"^{tmp_path}: nothing may be written there"):
+        check_out(tmp_path / "new")
 
 
 def test_json_is_one_document_and_nothing_else_on_stdout(

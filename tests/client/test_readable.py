@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minimoto.client.deadline import parse_deadline
-from minimoto.core.readable import counted, duration_text, percent_text, printable, size_text
+from minimoto.core.readable import counted, duration_text, percent_text, printable, shortened, size_text
 from minimoto.errors import UsageError
 
 ZONE = timezone(timedelta(hours=2))
@@ -24,6 +24,21 @@ NOW = datetime(2030, 5, 1, 12, 0, tzinfo=ZONE).timestamp()
 )  # fmt: skip
 def test_sizes(size: int, text: str) -> None:
     assert size_text(size) == text
+
+
+@given(st.text(max_size=60), st.integers(1, 40))
+def test_a_shortened_text_is_never_longer_than_asked_for(text: str, most: int) -> None:
+    assert len(shortened(text, most)) <= most
+    assert shortened(text, 60) == text
+
+
+@pytest.mark.parametrize(
+    ("most", "text"),
+    [(44, "It is not here; run: fetch it. Or bring x/y."), (43, "It is not here; run: fetch it."),
+     (20, "It is not here;…"), (12, "It is not…"), (3, "It…")],
+)  # fmt: skip
+def test_a_long_text_ends_with_a_sentence_or_a_word(most: int, text: str) -> None:
+    assert shortened("It is not here; run: fetch it. Or bring x/y.", most) == text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fleet_views import NOW
 
-from minimoto.core.fleet import Drain, Launch, Terminate, decide
+from minimoto.core.fleet import Drain, Keep, Launch, Terminate, decide, next_look
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import JobView, Node, View
 from minimoto.core.policies import choose
@@ -48,7 +48,7 @@ def queue(*nodes: Node, visible: int | None = 0, in_flight: int | None = 0, **ch
 
 def did(view: View, name: str = "target", limits: Limits = LIMITS, size: int | None = None) -> tuple[list[str], str]:
     decision = decide(view, choose(name, limits, size), NOW)
-    short = {Launch: "launch", Drain: "drain", Terminate: "end"}
+    short = {Launch: "launch", Drain: "drain", Terminate: "end", Keep: "keep"}
     return (
         [f"{short[type(a)]} {a.count if isinstance(a, Launch) else a.node}" for a in decision.actions],
         decision.rule,
@@ -191,17 +191,48 @@ def test_scale_to_zero_and_back() -> None:
     assert did(queue(idle(), in_flight=1), limits=none) == ([], "steady")
 
 
+KEEP = replace(LIMITS, keep_failed=True)
+
+
 @pytest.mark.parametrize("name", ["target", "classic"])
 def test_a_node_that_took_itself_out_is_replaced_and_may_be_kept_for_a_look(name: str) -> None:
-    keep = replace(LIMITS, keep_failed=True)
     failed = idle("x", fenced=True)
     assert did(queue(failed), name)[0] == ["end x", "launch 1"]
-    assert did(queue(failed), name, keep)[0] == ["launch 1"]
-    assert did(queue(failed, idle("a")), name, keep)[0] == []
-    gone = idle("x", fenced=True, strikes=2, symptom="is stopped", state="stopped")
-    assert "end x" in did(queue(gone, idle("a")), "target", keep)[0]
+    assert did(queue(failed), name, KEEP)[0] == ["keep x", "launch 1"]
+    assert did(queue(failed, idle("a")), name, KEEP)[0] == ["keep x"]
+    said = replace(failed, kept=True)
+    assert did(queue(said, idle("a")), name, KEEP)[0] == []
+    # Whatever becomes of it, it stays until a person ends it; a crash elsewhere is replaced all the same.
+    stopped = replace(said, strikes=2, symptom="is stopped", state="stopped")
+    assert did(queue(stopped, idle("a")), name, KEEP)[0] == []
+    crashed = idle("b", strikes=2, symptom="is stopped", state="stopped")
+    assert did(queue(said, crashed), name, KEEP)[0] == ["end b", "launch 1"]
     full = [busy(f"b{n}") for n in range(7)]
-    assert did(queue(failed, *full, visible=999, in_flight=7), "target", keep) == ([], "limit")
+    assert did(queue(said, *full, visible=999, in_flight=7), "target", KEEP) == ([], "limit")
+    reason = decide(queue(said, idle("a")), choose(name, KEEP), NOW).reason
+    assert reason.endswith("; kept to be looked at: x")
+
+
+def test_a_kept_node_ends_before_the_days_budget_is_passed() -> None:
+    poor = replace(KEEP, budget_per_day=10.0, pass_seconds=60.0)
+    money = {"price_per_hour": 1.0, "seconds_per_task": 30.0}
+    said = idle("x", fenced=True, kept=True)
+    assert did(queue(said, idle("a"), spent_today=9.0, **money), limits=poor)[0] == []
+    assert "end x" in did(queue(said, idle("a"), spent_today=9.95, **money), limits=poor)[0]
+
+
+def test_a_kept_node_is_no_reason_to_look_sooner() -> None:
+    view = queue(idle("x", fenced=True, kept=True), idle("a"), jobs=())
+    slow = replace(KEEP, pass_seconds=60.0)
+    assert next_look(view, decide(view, choose("target", slow), NOW), slow) == 60.0
+
+
+def test_what_the_hours_of_the_day_keep_is_said_while_it_is_them() -> None:
+    warm = replace(LIMITS, min_nodes=2, warm="warm keeps 2")
+    for view in (queue(), queue(idle("a"), idle("b")), queue(idle("a", 1), booting("b"), visible=1)):
+        assert decide(view, choose("target", warm), NOW).reason.endswith("; warm keeps 2")
+    for view in (queue(idle("a"), idle("b"), idle("c")), queue(*(busy(str(n)) for n in range(3)), visible=9)):
+        assert "warm" not in decide(view, choose("target", warm), NOW).reason
 
 
 BUDGET = replace(LIMITS, budget_per_day=10.0, pass_seconds=60)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minimoto.core.warm import DAYS, least, parse
+from minimoto.core.warm import DAYS, Warm, held, parse
 from minimoto.errors import ConfigError
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def least(entries: list[Warm], now: float, zone: tzinfo) -> int:
+    warm = held(entries, now, zone)
+    return warm.nodes if warm else 0
 
 
 def at(text: str, days: float, hours: float) -> int:

@@ -58,6 +58,30 @@ def test_a_machine_boots_and_learns_its_deployment_from_its_user_data(laboratory
     assert "table = t" in config.read_text()
 
 
+def test_settings_are_brought_to_a_machine_that_runs(laboratory: Laboratory) -> None:
+    instance = laboratory.launch(user_data=user_data(Config(table="before")))
+    first = laboratory.up(instance)
+    config = laboratory.folder(instance) / "configure.ini"
+    assert "table = before" in config.read_text()
+    bring(laboratory, instance, user_data(Config(table="after")))
+    until(lambda: "table = after" in config.read_text(), what="the new settings")
+    assert config.stat().st_mode & 0o777 == 0o600
+    assert laboratory.pid(instance) == first, "a service finishes what it holds"
+
+
+def test_a_watchdog_with_another_pace_begins_anew(laboratory: Laboratory) -> None:
+    instance = laboratory.launch(role="watchdog", user_data=user_data(Config(watchdog_every=600), "watchdog"))
+    first = laboratory.up(instance)
+    bring(laboratory, instance, user_data(Config(watchdog_every=0.2), "watchdog"))
+    until(lambda: laboratory.pid(instance) not in (None, first), what="its new processes")
+    assert laboratory.state_of(instance) == "running"
+    assert laboratory.health(instance) == "ok"
+
+
+def bring(laboratory: Laboratory, instance: str, text: str) -> None:
+    laboratory.client("ec2").modify_instance_attribute(InstanceId=instance, UserData={"Value": text.encode()})
+
+
 def test_cron_starts_the_service_again_and_again(laboratory: Laboratory) -> None:
     instance = laboratory.launch()
     log = laboratory.folder(instance) / "node.log"

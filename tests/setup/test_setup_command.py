@@ -18,6 +18,7 @@ from minimoto import config
 from minimoto.aws.resources.installer import LocalInstaller
 from minimoto.aws.resources.plan import Planned
 from minimoto.aws.resources.prices import PER_HOUR, estimate
+from minimoto.cli.cleanup import _forget
 from minimoto.cli.entry import main
 from minimoto.config import Config
 from minimoto.local.laptop import laptop_config
@@ -149,7 +150,7 @@ def test_json_is_one_document(user: User) -> None:
     assert user.file.exists()
 
 
-def test_a_settings_file_that_holds_nothing_else_goes_with_the_deployment(
+def test_a_settings_file_of_the_embedded_aws_stays_so_that_nothing_is_meant_for_aws_itself(
     account: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, state = tmp_path / "configure.ini", tmp_path / "state"
@@ -159,8 +160,24 @@ def test_a_settings_file_that_holds_nothing_else_goes_with_the_deployment(
     key = Path(user.settings.key_file)
     assert key.exists()
     assert user.types("cleanup")[0] == 0
-    assert not file.exists()
+    assert user.settings == config.without_ids(replace(user.settings, endpoint_url=account.url))
     assert not key.exists()
+    for _ in range(2):
+        assert user.types("cleanup")[1] == f"nothing to delete of deployment {user.settings.name} in us-east-1\n"
+
+
+def test_a_settings_file_that_holds_nothing_else_goes_with_a_deployment_in_aws(tmp_path: Path) -> None:
+    file = tmp_path / "configure.ini"
+    stands = Config(name="gone", region="eu-west-1", queue_url="q", table="t")
+    config.save(stands, file)
+    _forget(stands, file, kept=True)
+    assert config.load(str(file), environ={}) == Config(name="gone", region="eu-west-1")
+    _forget(stands, file, kept=False)
+    assert not file.exists()
+    edited = replace(stands, max_nodes=9)
+    config.save(edited, file)
+    _forget(edited, file, kept=False)
+    assert config.load(str(file), environ={}) == config.without_ids(edited)
 
 
 def test_one_of_the_users_own_keys_is_used_and_never_deleted(user: User, tmp_path: Path) -> None:

@@ -117,7 +117,8 @@ def test_spot_and_more_types_are_a_mixed_instances_policy(grouped: Grouped) -> N
     assert mixed["InstancesDistribution"]["SpotAllocationStrategy"] == "price-capacity-optimized"
     assert mixed["InstancesDistribution"]["OnDemandBaseCapacity"] == 1
     assert not grouped.again().changed
-    assert [line for line in grouped.again(market="on-demand", more_types=()).repaired if "launch is" in line]
+    outcome = grouped.again(market="on-demand", more_types=())
+    assert [line for line in outcome.repaired if "launch: LaunchTemplate" in line]
     assert not grouped.again().changed
 
 
@@ -151,9 +152,9 @@ def _leap(grouped: Grouped, name: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (_too_large, "Auto Scaling group .*bounds is .*50"),
-        (_hasty_hook, "termination hook of the group .*: HeartbeatTimeout, DefaultResult is"),
-        (_leap, "policy for the first node .*policy is"),
+        (_too_large, "Auto Scaling group .*bounds: .*MaxSize is 50, not"),
+        (_hasty_hook, "termination hook of the group .*hook: HeartbeatTimeout is .*, DefaultResult is"),
+        (_leap, "policy for the first node .*policy: .*StepAdjustments"),
     ],
     ids=["bounds", "hook", "policy"],
 )

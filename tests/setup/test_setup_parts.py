@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import stat
 import subprocess
 import threading
@@ -20,8 +21,10 @@ from minimoto.aws.resources.journal import Journal
 from minimoto.aws.resources.key_pair import is_own, make_key, public_half
 from minimoto.aws.resources.launch_template import as_far_as
 from minimoto.aws.resources.machines import Machine
+from minimoto.aws.resources.resource import Setting
 from minimoto.aws.resources.security_group import _permissions, _rules
 from minimoto.aws.resources.software import digest, settings_of
+from minimoto.aws.userdata import user_data
 from minimoto.config import Config
 from minimoto.errors import CloudError, InstallFailed, SetupFailed, TimedOut
 from minimoto.memory import FakeClock
@@ -172,6 +175,14 @@ def test_what_aws_adds_or_reorders_is_no_drift() -> None:
     assert as_far_as({"A": [], "B": {"C": False}}, wanted) != wanted
 
 
+def test_a_difference_is_told_by_its_parts_and_no_longer_than_it_is_worth() -> None:
+    seen = {"UserData": "x" * 400, "Tags": ["a"], "Threshold": 1.0, "Old": 1}
+    wanted = {"UserData": "y" * 400, "Tags": ["a"], "Threshold": 2.0}
+    told = "template: UserData differs, Threshold is 1.0, not 2.0, Old is 1, not missing"
+    assert str(Setting("template", seen, wanted)) == told
+    assert str(Setting("type", "a", "b", advice="end it")) == "type is a, not b; end it"
+
+
 def test_the_digest_follows_settings_that_a_machine_needs_and_no_others() -> None:
     config = Config(name="trip", queue_url="q")
     assert digest(config, "client") == digest(replace(config, service_id="i-1", key_file="/k"), "client")
@@ -202,14 +213,20 @@ def test_an_instance_type_is_looked_up(account: Account, keys: Path) -> None:
     assert machine_type(ctx, "t4g.small") == MachineType("t4g.small", "arm64", False)
 
 
-def test_machines_of_this_computer_start_the_program() -> None:
-    LocalInstaller().install(Target("watchdog", "i-1", ""), Config())
+def test_machines_of_this_computer_start_the_program_and_are_given_their_settings(account: Account) -> None:
+    ec2 = account.client("ec2")
+    machine = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    config = Config(name="trip", table="trip-jobs", min_nodes=3)
+    LocalInstaller(lambda: ec2).install(Target("watchdog", machine, ""), config)
+    told = ec2.describe_instance_attribute(InstanceId=machine, Attribute="userData")["UserData"]["Value"]
+    assert base64.b64decode(told).decode() == user_data(config, "watchdog")
+    ec2.terminate_instances(InstanceIds=[machine])
 
 
 def test_a_program_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minimoto.aws.resources.installer.COMMANDS", {"client": "no-such-command"})
     with pytest.raises(InstallFailed, match=r"client i-1: starting minimoto failed with exit status 2: .*no-such-comm"):
-        LocalInstaller().install(Target("client", "i-1", ""), Config())
+        LocalInstaller(SimpleNamespace).install(Target("client", "i-1", ""), Config())
 
 
 def test_an_installation_without_end_is_given_up(account: Account, keys: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from deployed_script import Deployed
 
+from minimoto import config as settings
 from minimoto.aws.clients import client
 from minimoto.core.node import NodeReport, NodeState
 
@@ -45,6 +47,17 @@ def test_status_goes_on_without_what_cannot_be_seen(deployed: Deployed) -> None:
     assert (status, out) == (1, f"instance: {id} running -\naverage utilisation: -\nqueue length: -\n")
     assert err.startswith("problem: ")
     assert err.count("\n") == 1
+
+
+def test_status_names_a_machine_that_took_itself_out(deployed: Deployed) -> None:
+    well, bad = (deployed.cloud.fleet.launch(1, token).ids[0] for token in "ab")
+    for id, state in ((well, NodeState.READY), (bad, NodeState.FENCED), ("i-gone", NodeState.FENCED)):
+        deployed.cloud.nodes.beat(NodeReport(id, 0, state, time.time()))
+    _, out, _ = deployed("--status")
+    assert out.splitlines()[-1] == f"fenced: {bad} took itself out after failing task after task"
+    assert out.count("fenced:") == 1
+    document = json.loads(deployed("--status", "--json")[1])
+    assert {each["id"]: each["fenced"] for each in document["instances"]} == {well: False, bad: True}
 
 
 def test_passes_and_their_explanations(deployed: Deployed) -> None:
@@ -128,3 +141,21 @@ def test_the_loop_ends_with_its_pass_on_sigterm(deployed: Deployed) -> None:
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
     assert deployed.cloud.ledger.begin_pass("next", time.time(), 1), "the lease of the last pass was not given back"
+
+
+def test_the_loop_goes_on_with_the_settings_that_setup_brings(deployed: Deployed) -> None:
+    process = deployed.start("--loop", "0.1")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "at least 1 node, there are 0\n"
+    settings.save(replace(deployed.cloud.config, min_nodes=9), deployed.file)
+    assert process.stderr.readline() == (
+        "problem: [FLEET] min_nodes is 9 and max_nodes 4: 0 ≤ min ≤ max: the settings from before are kept\n"
+    )
+    settings.save(replace(deployed.cloud.config, min_nodes=2), deployed.file)
+    assert process.stderr.readline() == "the settings have changed: the watchdog goes on with the new ones\n"
+    assert "at least 2 nodes, there are 1\n" in iter(process.stdout.readline, "")
+    process.terminate()
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    assert len(deployed.cloud.fleet.instances()) == 2

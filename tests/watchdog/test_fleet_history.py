@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from played_fleet import Fleet
 
-from minimoto.cli.entry import main
+from minimoto.cli.entry import build_parser, main
 from minimoto.core.node import NodeState
 from minimoto.errors import NotFound, UsageError
 from minimoto.watchdog import fleet_history as kept
@@ -72,6 +72,13 @@ def test_why_it_was_so_at_a_moment(fleet: Fleet, command: Any) -> None:
     assert "  reason: the size is set by hand to 4" in out
     assert "what changed in the hour before:\n" in out
     assert "at least 2 nodes, there are 0" in out
+
+
+def test_the_settings_may_be_named_before_the_action_or_behind_it() -> None:
+    parser = build_parser(only="fleet")
+    for words in (["--config", "a.ini", "history"], ["history", "--config", "a.ini"]):
+        assert parser.parse_args(["fleet", *words]).config == "a.ini"
+    assert parser.parse_args(["fleet", "history"]).config is None
 
 
 def test_what_cannot_be_told_is_said(command: Any, fleet: Fleet) -> None:

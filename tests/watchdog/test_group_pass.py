@@ -10,6 +10,7 @@ from played_fleet import Fleet
 from minimoto.core.node import NodeState
 from minimoto.errors import CloudError, ConfigError
 from minimoto.watchdog import explain
+from minimoto.watchdog.fleet_history import moments
 from minimoto.watchdog.patrol import Resize
 from minimoto.watchdog.problems import Problems
 from minimoto.watchdog.prometheus import Exporter
@@ -185,6 +186,19 @@ def test_what_the_group_could_not_do_is_told() -> None:
     assert "Auto Scaling group: 2 wanted of 1 to 4, 2 there" in said
     assert "group" not in "\n".join(status_lines(fleet_status(Fleet().cloud, Problems())))  # type: ignore[arg-type]
     Exporter().tell(told)
+
+
+def test_the_history_has_what_the_group_did_by_itself() -> None:
+    fleet = grouped(0)
+    fleet.run()
+    fleet.cloud.group.want(2)
+    for _ in range(3):
+        for id in fleet.ids:
+            fleet.beat(id)
+        fleet.run(after=15)
+    found = moments(fleet.cloud, 3600)  # type: ignore[arg-type]
+    changes = [(moment.nodes, moment.document["reason"]) for moment in found if moment.changed]
+    assert changes == [(2, "the Auto Scaling group sizes the fleet: 2 wanted of 0 to 4, 2 there")]
 
 
 def test_prometheus_counts_a_change_of_bounds() -> None:

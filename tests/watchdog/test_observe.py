@@ -11,6 +11,7 @@ from played_fleet import Fleet
 from minimoto.core.fleet_view import Node, View
 from minimoto.core.job import Job, JobState, Location, Stage
 from minimoto.core.node import NodeReport, NodeState
+from minimoto.errors import CloudError
 from minimoto.watchdog.observe import limits_of, observe
 from minimoto.watchdog.problems import Problems
 
@@ -126,3 +127,15 @@ def test_slots_of_a_new_node(make_fleet: Callable[..., Fleet]) -> None:
 def test_one_missed_heartbeat_is_no_strike(make_fleet: Callable[..., Fleet]) -> None:
     assert limits_of(make_fleet(strike_seconds=5.0, heartbeat=3.0).cloud.config).strike_seconds == 9.0
     assert limits_of(make_fleet(strike_seconds=90.0, heartbeat=20.0).cloud.config).strike_seconds == 90.0
+
+
+def test_what_fails_for_one_reason_is_said_once() -> None:
+    problems = Problems()
+
+    def refuse() -> None:
+        raise CloudError("the endpoint does not answer")
+
+    assert not problems.did(refuse)
+    assert not problems.did(refuse)
+    assert problems.attempt(lambda: 1, 0) == 1
+    assert problems.lines == ["the endpoint does not answer"]

@@ -15,6 +15,8 @@ from minimoto.core.node import NodeState
 from minimoto.errors import CloudError, ConfigError
 from minimoto.ports import Launched
 from minimoto.watchdog.act import MEMORY
+from minimoto.watchdog.explain import newest_lines
+from minimoto.watchdog.fleet_history import moments
 from minimoto.watchdog.patrol import NEWEST, Resize, Watchdog
 
 MESSAGE = '{"v":1,"job":"other","stage":0,"task":0}'
@@ -187,11 +189,44 @@ def test_classic_by_name(make_fleet: Callable[..., Fleet]) -> None:
         make_fleet(policy="?").run()
 
 
+def test_a_node_that_is_kept_for_a_look_is_said_once_and_explained(make_fleet: Callable[..., Fleet]) -> None:
+    fleet = make_fleet(keep_failed=True, min_nodes=1, max_nodes=3)
+    bad = fleet.node(NodeState.FENCED)
+    said = f"kept {bad}: took itself out after failing task after task"
+    first = fleet.run()
+    assert first.done[0] == said
+    assert first.done[1].startswith("launched 1 node")
+    for _ in range(3):
+        later = fleet.run(after=61)
+        for id in fleet.ids:
+            fleet.beat(id, NodeState.FENCED if id == bad else NodeState.READY)
+        assert said not in later.done
+    fleet.clock.advance(300)
+    told = fleet.run()
+    assert (bad in fleet.ids, told.decision.inputs["nodes"]["fenced"]) == (True, 1)
+    assert told.decision.reason.endswith(f"; kept to be looked at: {bad}")
+    assert f"kept: {bad} costs, and counts against max_nodes, until you end it" in newest_lines(
+        told.document(), fleet.now
+    )
+    kept = moments(fleet.cloud, 3600)  # type: ignore[arg-type]
+    assert next(moment for moment in kept if moment.changed).document["done"][0] == said
+    # Its mark is removed: it works again; should it fail again, that is said again.
+    fleet.beat(bad)
+    assert bad not in fleet.run().decision.reason
+    fleet.beat(bad, NodeState.FENCED)
+    assert said in fleet.run().done
+
+
 def test_nodes_are_kept_warm_by_the_hours_of_the_day(make_fleet: Callable[..., Fleet]) -> None:
     fleet = make_fleet(min_nodes=0, warm=("8:00-18:00 9",), max_nodes=3)
     fleet.clock.advance((7 * 3600 - fleet.now) % 86_400)
     assert fleet.run().decision.launches == 0
-    assert fleet.run(after=3600).decision.launches == 3
+    told = fleet.run(after=3600).decision
+    assert told.launches == 3
+    why = "[FLEET] warm keeps 3 nodes at least (max_nodes; 9 were asked for) until 18:00 UTC"
+    assert told.reason == f"at least 3 nodes, there are 0; {why}"
+    assert fleet.run(after=60).decision.reason == f"3 nodes: enough for an empty queue; {why}"
+    assert why not in fleet.run(resize=Resize(2)).decision.reason
     with pytest.raises(ConfigError, match="time_zone is 'Mars'"):
         make_fleet(warm=("8:00-18:00 1",), time_zone="Mars").run()
 

@@ -46,8 +46,7 @@ class Alarm(Resource):
             given = {key: part for key, part in value.items() if part is not None}
             ctx.client("cloudwatch").put_metric_alarm(AlarmName=found.name, **given)
 
-        differing = ", ".join(key for key in wanted if current[key] != wanted[key])
-        return [Setting(differing or "definition", current, wanted, write)]
+        return [Setting("definition", current, wanted, write)]
 
     def remove(self, ctx: Context, found: Found) -> None:
         # Deleting an alarm that is gone is no error in CloudWatch when it is the only one named.

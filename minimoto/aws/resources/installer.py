@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from minimoto.aws.userdata import machine_config
+from minimoto.aws.calls import aws_call
+from minimoto.aws.userdata import machine_config, user_data
 from minimoto.config import Config, dump
 from minimoto.errors import InstallFailed
 from minimoto.machine import LocalMachine
@@ -89,9 +90,18 @@ def _model_files(config: Config) -> tuple[Path, ...]:
 
 
 class LocalInstaller:
-    """Machines of the embedded AWS are processes of this very program: all there is to do is to see that it starts."""
+    """Machines of the embedded AWS are processes of this very program: it starts, and their settings are brought.
+
+    They take new user data while they run, where AWS has SSH for it: see :mod:`minimoto.local.supervisor`.
+    """
+
+    def __init__(self, ec2: Callable[[], Any]) -> None:
+        self._ec2 = ec2
 
     def install(self, target: Target, config: Config) -> None:
-        """Starts the role's command once."""
+        """Starts the role's command once, and gives the machine its settings."""
         machine = LocalMachine(ROOT, name=f"{target.role} {target.id}")
         machine.run([sys.executable, "-m", "minimoto", COMMANDS[target.role], "--help"], step="starting minimoto")
+        settings = user_data(config, target.role).encode()
+        with aws_call(f"settings of {machine.name}"):
+            self._ec2().modify_instance_attribute(InstanceId=target.id, UserData={"Value": settings})

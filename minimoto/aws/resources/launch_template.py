@@ -74,7 +74,7 @@ class LaunchTemplate(Resource):
             if added:
                 ec2.delete_launch_template_versions(LaunchTemplateId=found.id, Versions=added)
 
-        return [Setting(_differing(seen, wanted), seen, wanted, write)]
+        return [Setting("template", seen, wanted, write)]
 
     def remove(self, ctx: Context, found: Found) -> None:
         try:
@@ -135,8 +135,3 @@ def as_far_as(current: Any, wanted: Any) -> Any:
 def _place(value: Any) -> str:
     """By what an element of a list is known: AWS keeps no order."""
     return str(value.get("Key") or value.get("ResourceType") or "") if isinstance(value, dict) else str(value)
-
-
-def _differing(seen: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """The names of what differs: what a machine is told can be long."""
-    return ", ".join(key for key in wanted if seen[key] != wanted[key]) or "data"

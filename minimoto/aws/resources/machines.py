@@ -137,11 +137,14 @@ class Machine(Resource):
 
 
 def is_spare(ctx: Context, role: str) -> bool:
-    """Whether setup has no use for a machine: a group starts its own, so one is made only to bake the image from.
+    """Whether setup has no use for a machine: once there is the image, the watchdog starts the nodes that are wanted.
 
-    Afterwards it is none of the group's; the watchdog drains such, and ends them.
+    One that setup made again would be paid for until it is scaled in, and might be called dead while it is installed. A
+    group starts its own; the one the image was baked from is none of them, and the watchdog ends it.
     """
-    return role == "service" and ctx.config.grouped and BakedImage().find(ctx) is not None
+    if role != "service" or BakedImage().find(ctx) is None:
+        return False
+    return ctx.config.grouped or not Machine(role).find_all(ctx)
 
 
 def identity(config: Config, role: str) -> str:

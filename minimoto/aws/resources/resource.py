@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from minimoto.aws.resources.context import RUN_TAG, Context
 from minimoto.config import Config
+
+MOST_TOLD = 80
+"""Characters of a difference that are worth telling."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,10 @@ class Setting:
         return bool(self.current != self.wanted)
 
     def __str__(self) -> str:
-        line = f"{self.name} is {_short(self.current)}, not {_short(self.wanted)}"
+        if isinstance(self.current, Mapping) and isinstance(self.wanted, Mapping):
+            line = f"{self.name}: {', '.join(_differing(self.current, self.wanted))}"
+        else:
+            line = f"{self.name} is {_short(self.current)}, not {_short(self.wanted)}"
         return f"{line}; {self.advice}" if self.advice else line
 
 
@@ -116,6 +122,15 @@ class Resource(ABC):
     def label(self, found: Found | None = None) -> str:
         """What messages call it."""
         return f"{self.kind} {found.name or found.id}" if found else self.kind
+
+
+def _differing(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    """What of two documents is not the same: short values as they are, long ones by their name alone."""
+    for key in (*wanted, *(key for key in current if key not in wanted)):
+        seen, needed = current.get(key), wanted.get(key)
+        if seen != needed:
+            told = f" is {_short(seen)}, not {_short(needed)}"
+            yield f"{key}{told}" if len(told) <= MOST_TOLD else f"{key} differs"
 
 
 def _short(value: Any) -> str:

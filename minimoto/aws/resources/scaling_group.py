@@ -166,8 +166,7 @@ class TerminationHook(OfGroup):
 
     def settings(self, ctx: Context, found: Found) -> list[Setting]:
         seen = {key: found.details.get(key) for key in HOOK_DEFINITION}
-        differing = ", ".join(key for key in HOOK_DEFINITION if seen[key] != HOOK_DEFINITION[key])
-        return [Setting(differing or "hook", seen, HOOK_DEFINITION, lambda value: self._write(ctx, value))]
+        return [Setting("hook", seen, HOOK_DEFINITION, lambda value: self._write(ctx, value))]
 
     def remove(self, ctx: Context, found: Found) -> None:
         ctx.client("autoscaling").delete_lifecycle_hook(
