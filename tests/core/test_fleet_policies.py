@@ -286,6 +286,8 @@ def test_the_reason_is_in_words() -> None:
     assert decide(view, choose("target", LIMITS), NOW).reason == (
         "42 tasks of about 30 s take 1230 s of work: within 300 s that needs 7 nodes; there are 2, 1 of them booting"
     )
+    quick = replace(queue(booting(age=0), visible=1), seconds_per_task=0.25)
+    assert "1 task of about 0.25 s" in decide(quick, choose("target", LIMITS), NOW).reason
     dead = replace(view, nodes=(idle("i-1", strikes=2, symptom="has been silent for 130 s"),), visible=0)
     assert decide(dead, choose("target", LIMITS), NOW).reason.startswith("i-1 has been silent for 130 s; ")
 

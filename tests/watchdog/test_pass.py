@@ -184,7 +184,7 @@ def test_classic_by_name(make_fleet: Callable[..., Fleet]) -> None:
     fleet = make_fleet(policy="classic")
     fleet.node()
     fleet.cloud.queue.send([MESSAGE])
-    assert fleet.run().decision.reason == "rule 3: 1 messages are visible: one more node"
+    assert fleet.run().decision.reason == "rule 3: 1 visible message: one more node"
     with pytest.raises(ConfigError, match="there are: asg, classic, target"):
         make_fleet(policy="?").run()
 

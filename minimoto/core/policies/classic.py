@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from minimoto.core.fleet import Wish
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import HALTED, Node, View
+from minimoto.core.readable import counted
 
 BUSY_CPU = 5.0
 """Percent of CPU above which a node is at work."""
@@ -41,22 +42,24 @@ class Classic:
         least = max(1, self.limits.min_nodes)
         if len(nodes) + len(dead) < least:
             missing = least - len(nodes) - len(dead)
-            return Wish("none", f"rule 1: {len(nodes)} service nodes, {least} at least", launch=missing + len(dead))
+            return Wish(
+                "none", f"rule 1: {counted(len(nodes), 'service node')}, {least} at least", launch=missing + len(dead)
+            )
         if dead:
             return Wish("crashed", "rule 2: a new node replaces the crashed one", launch=1)
         if view.visible is None or view.in_flight is None:
             return Wish("hold", "the queue's counts are missing: neither out nor in")
         if view.visible > 0:
-            return Wish("visible", f"rule 3: {view.visible} messages are visible: one more node", launch=1)
+            return Wish("visible", f"rule 3: {counted(view.visible, 'visible message')}: one more node", launch=1)
         if view.in_flight > 0:
-            return Wish("in-flight", f"rule 4: {view.in_flight} messages are in flight: nothing to do")
+            return Wish("in-flight", f"rule 4: {counted(view.in_flight, 'message')} in flight: nothing to do")
         return _empty_queue([node for node in nodes if node.counts], least, view.reports_known)
 
 
 def _empty_queue(nodes: Sequence[Node], least: int, reports_known: bool) -> Wish:
     """Rule 5."""
     if len(nodes) <= least:
-        return Wish("steady", f"rule 5: the queue is empty, {len(nodes)} service nodes are left")
+        return Wish("steady", f"rule 5: the queue is empty, with {counted(len(nodes), 'service node')} left")
     unknown = [node.id for node in nodes if node.cpu is None]
     if unknown or not reports_known:
         what = f"no CPU datapoint of {unknown[0]}" if unknown else "the heartbeats are missing"

@@ -27,9 +27,13 @@ from minimoto.core.fleet_view import Node, View
 from minimoto.core.markets import SPOT
 from minimoto.core.policies.dead import two_strikes
 from minimoto.core.policies.demand import ROUNDING, Demand, Parcel, measure
+from minimoto.core.readable import counted
 
 SPREAD = 0.5
 """Of a task's time, by which tasks may be longer than expected: what waits to the last moment waits no longer."""
+
+FINE = 10.0
+"""Seconds of a task below which they are told with a decimal."""
 
 BOOT_SPREAD = 0.3
 """The same of a boot's."""
@@ -45,28 +49,28 @@ class Target:
         return two_strikes(view)
 
     def wish(self, view: View, dead: Mapping[str, str], now: float) -> Wish:
-        counted = view.counted
-        missing = self.limits.always - len(counted)
+        nodes = view.counted
+        missing = self.limits.always - len(nodes)
         demand = measure(view, self.limits, now)
         if demand is None:
             reason = "neither jobs nor the queue's counts are known: nothing is scaled on a guess"
             if missing > 0:
-                return Wish("min", f"at least {_count(len(counted) + missing, 'node')}; {reason}", launch=missing)
+                return Wish("min", f"at least {counted(len(nodes) + missing, 'node')}; {reason}", launch=missing)
             return Wish("hold", reason)
-        more, parcel = needed(demand, counted, now)
-        if self.limits.thrifty and not counted:
+        more, parcel = needed(demand, nodes, now)
+        if self.limits.thrifty and not nodes:
             more, latest = can_wait(demand, self.limits.pass_seconds)
             if not more and demand.tasks and missing <= 0:
                 return Wish("wait", f"{_backlog(demand)}: thrifty, so nothing is started for {latest:.0f} s yet")
         kept = self._kept(demand)
-        if max(more, kept - len(counted)) <= 0:
+        if max(more, kept - len(nodes)) <= 0:
             return self._in(demand, view, kept, now)
-        if more >= kept - len(counted):
+        if more >= kept - len(nodes):
             return _out(demand, view, more, parcel)
         if kept == self.limits.min_nodes:
-            return Wish("min", f"at least {_count(kept, 'node')}, there are {len(counted)}", launch=kept - len(counted))
-        reason = f"{_backlog(demand)}: {_count(kept, 'node')} with the spare ones, there are {len(counted)}"
-        return Wish("spare", reason, launch=kept - len(counted))
+            return Wish("min", f"at least {counted(kept, 'node')}, there are {len(nodes)}", launch=kept - len(nodes))
+        reason = f"{_backlog(demand)}: {counted(kept, 'node')} with the spare ones, there are {len(nodes)}"
+        return Wish("spare", reason, launch=kept - len(nodes))
 
     def _kept(self, demand: Demand) -> int:
         """Nodes below which nothing is scaled in: the least, or what the work needs and the spare ones beside it.
@@ -83,8 +87,8 @@ class Target:
         idle = sorted((n for n in ready if not n.busy and n.idle_since is not None), key=lambda n: _dear(n, now))
         spare = idle[:over] if over > 0 else spared(demand, ready, idle, kept)
         if not spare:
-            return Wish("steady", f"{_count(len(view.counted), 'node')}: enough for {_backlog(demand)}")
-        too_many = f"{_count(len(spare), 'node')} too many for {_backlog(demand)}"
+            return Wish("steady", f"{counted(len(view.counted), 'node')}: enough for {_backlog(demand)}")
+        too_many = f"{counted(len(spare), 'node')} too many for {_backlog(demand)}"
         if None in (view.visible, view.in_flight, view.delayed) or not view.reports_known:
             return Wish("hold", f"{too_many}, but not enough is known to scale in")
         # Nothing is left to do, and the next job waits for a boot anyway, with whoever comes meanwhile.
@@ -155,12 +159,12 @@ def _dear(node: Node, now: float) -> tuple[bool, float]:
 
 
 def _out(demand: Demand, view: View, more: int, parcel: Parcel | None) -> Wish:
-    counted = view.counted
+    nodes = view.counted
     assert parcel is not None, "nodes are needed for a parcel"
-    booting = sum(node.booting for node in counted)
+    booting = sum(node.booting for node in nodes)
     reason = (
         f"{_backlog(demand)} take {demand.work:.0f} s of work: {parcel.why} that needs "
-        f"{_count(len(counted) + more, 'node')}; there are {len(counted)}, {booting} of them booting"
+        f"{counted(len(nodes) + more, 'node')}; there are {len(nodes)}, {booting} of them booting"
     )
     urgent = parcel.firm and parcel.horizon < 2 * (demand.boot + parcel.each)
     if urgent:
@@ -169,11 +173,10 @@ def _out(demand: Demand, view: View, more: int, parcel: Parcel | None) -> Wish:
 
 
 def _backlog(demand: Demand) -> str:
-    return f"{_count(demand.tasks, 'task')} of about {demand.each:.0f} s" if demand.tasks else "an empty queue"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    if not demand.tasks:
+        return "an empty queue"
+    each = f"{demand.each:.0f}" if demand.each >= FINE else f"{demand.each:.2g}"
+    return f"{counted(demand.tasks, 'task')} of about {each} s"
 
 
 def _lately(at: float | None, now: float, seconds: float) -> bool:
