@@ -147,7 +147,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_made(
 
 
 def test_without_a_setup_there_is_no_bucket(folder: MakeFolder) -> None:
-    with pytest.raises(ConfigError, match="run minimoto_setup.py first"):
+    with pytest.raises(ConfigError, match="run minimoto_setup"):
         prepare(ask(folder()), memory_cloud(replace(SETTINGS, bucket_input="")))
 
 
