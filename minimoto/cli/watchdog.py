@@ -172,7 +172,9 @@ def _loop(
 ) -> int:
     import signal
 
-    stop = threading.Event()
+    from minimoto.stop_event import StopEvent
+
+    stop = StopEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         # The pass under way is finished first, so that its lease is given back.
         signal.signal(number, lambda *_: stop.set())

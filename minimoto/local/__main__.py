@@ -21,6 +21,7 @@ from minimoto.local.node import adopt_orphans
 from minimoto.local.settings import LocalSettings
 from minimoto.local.supervisor import Supervisor
 from minimoto.local.tree import kill, marked
+from minimoto.stop_event import StopEvent
 
 MOST_FILES = 65_536
 
@@ -30,7 +31,7 @@ def main() -> int:
     state, settings = Path(sys.argv[1]), LocalSettings.parse(sys.argv[2])
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    stop = threading.Event()
+    stop = StopEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
