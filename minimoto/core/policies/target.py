@@ -62,17 +62,17 @@ class Target:
             more, latest = can_wait(demand, self.limits.pass_seconds)
             if not more and demand.tasks and missing <= 0:
                 return Wish("wait", f"{_backlog(demand)}: thrifty, so nothing is started for {latest:.0f} s yet")
-        kept = self._kept(demand)
-        if max(more, kept - len(nodes)) <= 0:
-            return self._in(demand, view, kept, now)
-        if more >= kept - len(nodes):
+        least = self._least(demand)
+        if max(more, least - len(nodes)) <= 0:
+            return self._in(demand, view, least, now)
+        if more >= least - len(nodes):
             return _out(demand, view, more, parcel)
-        if kept == self.limits.min_nodes:
-            return Wish("min", f"at least {counted(kept, 'node')}, there are {len(nodes)}", launch=kept - len(nodes))
-        reason = f"{_backlog(demand)}: {counted(kept, 'node')} with the spare ones, there are {len(nodes)}"
-        return Wish("spare", reason, launch=kept - len(nodes))
+        if least == self.limits.min_nodes:
+            return Wish("min", f"at least {counted(least, 'node')}, there are {len(nodes)}", launch=least - len(nodes))
+        reason = f"{_backlog(demand)}: {counted(least, 'node')} with the spare ones, there are {len(nodes)}"
+        return Wish("spare", reason, launch=least - len(nodes))
 
-    def _kept(self, demand: Demand) -> int:
+    def _least(self, demand: Demand) -> int:
         """Nodes below which nothing is scaled in: the least, or what the work needs and the spare ones beside it.
 
         Spare ones that ``max_nodes`` does not allow are not asked for: nobody's work waits for them.
@@ -81,11 +81,11 @@ class Target:
         spare = max(self.limits.spare_nodes, ceil(self.limits.spare_share * work - ROUNDING))
         return max(self.limits.min_nodes, min(work + spare, self.limits.max_nodes) if spare else 0)
 
-    def _in(self, demand: Demand, view: View, kept: int, now: float) -> Wish:
+    def _in(self, demand: Demand, view: View, least: int, now: float) -> Wish:
         ready = [node for node in view.counted if node.reported and not node.strikes]
         over = len(view.counted) - self.limits.max_nodes
         idle = sorted((n for n in ready if not n.busy and n.idle_since is not None), key=lambda n: _dear(n, now))
-        spare = idle[:over] if over > 0 else spared(demand, ready, idle, kept)
+        spare = idle[:over] if over > 0 else spared(demand, ready, idle, least)
         if not spare:
             return Wish("steady", f"{counted(len(view.counted), 'node')}: enough for {_backlog(demand)}")
         too_many = f"{counted(len(spare), 'node')} too many for {_backlog(demand)}"
