@@ -295,6 +295,13 @@ class ScalingGroup(Protocol):
     def replace(self, node: str) -> None:
         """Ends a machine at once, protected or not, waits for no hook, and has another started in its place."""
 
+    def detach(self, node: str, smaller: bool) -> None:
+        """Takes a machine in service out of the group; it goes on running.
+
+        Parameters:
+            smaller: the group wants one machine less; else it starts another in its place.
+        """
+
     def protect(self, node: str, busy: bool) -> None:
         """Says whether the group may choose this machine when it shrinks."""
 

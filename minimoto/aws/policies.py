@@ -214,7 +214,9 @@ def _bounding_the_group(names: _Names) -> list[Document]:
 
     A new launch template would need ``ec2:RunInstances``, which the watchdog of a group does not have.
     """
-    ends = ("TerminateInstanceInAutoScalingGroup", "CompleteLifecycleAction")
+    # What leaves the group without a smaller size is replaced: not for a watchdog that has nothing to keep.
+    keeps = ["DetachInstances"] if names.config.keep_failed else []
+    ends = ("TerminateInstanceInAutoScalingGroup", "CompleteLifecycleAction", *keeps)
     most = {"NumericLessThanEquals": {"autoscaling:MaxSize": str(names.config.max_nodes)}}
     return [
         _allow("ReplaceNodes", [f"autoscaling:{action}" for action in ends], names.group, _our_group(names)),

@@ -68,6 +68,13 @@ class AutoScalingGroup:
             )
         self.release(node)
 
+    def detach(self, node: str, smaller: bool) -> None:
+        """Takes a machine in service out of the group; it goes on running."""
+        with aws_call(f"Auto Scaling group {self._name}: taking {node} out"):
+            self._scaling.detach_instances(
+                AutoScalingGroupName=self._name, InstanceIds=[node], ShouldDecrementDesiredCapacity=smaller
+            )
+
     def protect(self, node: str, busy: bool) -> None:
         """Scale-in protection of one machine."""
         with aws_call(f"Auto Scaling group {self._name}: protecting {node}"):

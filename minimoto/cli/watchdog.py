@@ -87,6 +87,11 @@ def _settings(args: argparse.Namespace) -> Config:
         raise UsageError(
             f"--policy {args.policy}: setup makes and removes Auto Scaling groups: set [FLEET] policy, then run setup"
         )
+    if args.keep_failed and settings.grouped and not config.load(args.config).keep_failed:
+        raise UsageError(
+            "--keep-failed: setup lets a watchdog take machines out of its Auto Scaling group:"
+            " set [FLEET] keep_failed = on, then run setup"
+        )
     choose(settings.policy, limits_of(settings))
     return settings
 

@@ -71,7 +71,19 @@ class Keep:
     reason: str
 
 
-Action = Launch | Drain | Terminate | Bound | Keep
+@dataclass(frozen=True)
+class Detach:
+    """Take a machine that is kept out of its Auto Scaling group, which would end it when it replaces it.
+
+    Parameters:
+        smaller: there is no room for another: the group wants one machine less from now on.
+    """
+
+    node: str
+    smaller: bool
+
+
+Action = Launch | Drain | Terminate | Bound | Keep | Detach
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,7 @@ class Wish:
         drain_reason: why those are drained; empty: for ``reason``.
         told: which limit keeps machines from the jobs, where the policy knows it better than the limits do.
         bounds: the least and the most that the Auto Scaling group shall have, if they change.
+        detach: which of the machines that are kept are taken out of that group.
     """
 
     rule: str
@@ -120,6 +133,7 @@ class Wish:
     firm: bool = False
     urgent: bool = False
     bounds: tuple[int, int] | None = None
+    detach: tuple[Detach, ...] = ()
     drain_reason: str = ""
     told: str = ""
 
@@ -144,7 +158,7 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
         now: seconds since the epoch.
 
     Returns:
-        Terminations first, then drains, then the group's bounds or at most one launch; never more machines than
+        Terminations first, then drains, then the group's changes or at most one launch; never more machines than
         ``max_nodes``, never a launch that could pass the day's budget, never the end of a node that holds a task unless
         it is dead.
     """
@@ -165,8 +179,9 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
     if shut and not view.grouped:
         wish = _shut_down(able, policy.limits)
     else:
-        # A group ends what is idle by itself, once its bounds are shut.
-        wish = policy.wish(replace(able, budget_shut=shut), dead, now)
+        # A group ends what is idle by itself, once its bounds are shut. Its bounds leave room for what is kept.
+        shown = replace(staying, keeping=kept) if view.grouped else able
+        wish = policy.wish(replace(shown, budget_shut=shut), dead, now)
     drains = [drain for drain in _drains(staying, wish, policy.limits, now) if drain.node not in kept]
     granted = grant(staying, policy.limits, wish.launch, now)
     limited = [granted.reason] if granted.reason else []
@@ -177,10 +192,11 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
     reason = "; ".join([*(f"{end.node} {end.reason}" for end in ends), wish.reason, *limited, *besides])
     keeps = [Keep(node.id, FAILED) for node in view.nodes if node.id in kept and not node.kept]
     launch = (Launch(granted.count, wish.reason, view.token, wish.urgent),) if granted.count else ()
+    detaches = [detach for detach in wish.detach if detach.node in kept]
     bound = (Bound(*wish.bounds, wish.reason),) if wish.bounds else ()
     rule = "limit" if limited and not granted.count else wish.rule
     told = budget_told(policy.limits) if shut else wish.told or granted.told
-    return Decision((*ends, *keeps, *drains, *bound, *launch), reason, rule, inputs, shut, told)
+    return Decision((*ends, *keeps, *drains, *detaches, *bound, *launch), reason, rule, inputs, shut, told)
 
 
 def next_look(view: View, decision: Decision, limits: Limits) -> float:
@@ -226,8 +242,13 @@ def notable(view: View) -> dict[str, object]:
 
 
 def _kept(view: View, limits: Limits) -> frozenset[str]:
-    """Nodes that took themselves out and stay for a person to look at; they are no capacity, but cost and count."""
-    return frozenset(n.id for n in view.nodes or () if limits.keep_failed and n.fenced and n.state not in GONE)
+    """Nodes that took themselves out and stay for a person to look at; they are no capacity, but cost and count.
+
+    One that its Auto Scaling group ends cannot be kept.
+    """
+    ending = {member.id for member in view.group.members if member.ending} if view.group else ()
+    failed = (n.id for n in view.nodes or () if n.fenced and n.state not in GONE)
+    return frozenset(id for id in failed if id not in ending) if limits.keep_failed else frozenset()
 
 
 def _without(view: View, ids: Collection[str]) -> View:

@@ -154,6 +154,8 @@ class View:
         budget_shut: today's budget was used up before.
         token: what a launch of this pass is to be known by.
         grouped: whether an Auto Scaling group sizes the fleet; ``group`` is it, ``None`` when it could not be seen.
+        keeping: those of ``nodes`` that stay to be looked at, if a policy is shown them: no capacity, but they cost and
+            count.
     """
 
     nodes: tuple[Node, ...] | None
@@ -177,6 +179,7 @@ class View:
     token: str = ""
     grouped: bool = False
     group: Group | None = None
+    keeping: frozenset[str] = frozenset()
 
     @cached_property
     def counted(self) -> tuple[Node, ...]:

@@ -24,6 +24,7 @@ is messages per node, held at the acceptable wait over the time of a task: the s
 have to be written down before the first task has shown how long tasks take."""
 
 IN_SERVICE = ("Pending", "InService")
+ENDING = ("Terminating", "Terminated")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Member:
     def stays(self) -> bool:
         """Whether it is, or soon will be, one of those that the group wants."""
         return self.state.startswith(IN_SERVICE)
+
+    @property
+    def ending(self) -> bool:
+        """Whether the group ends it."""
+        return self.state.startswith(ENDING)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ class Group:
     def ids(self) -> frozenset[str]:
         """Its machines."""
         return frozenset(member.id for member in self.members)
+
+    @property
+    def detachable(self) -> frozenset[str]:
+        """The machines that could be taken out of it: those in service."""
+        return frozenset(member.id for member in self.members if member.state == "InService")
 
     @property
     def staying(self) -> int:

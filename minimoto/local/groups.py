@@ -141,6 +141,7 @@ def install() -> None:
     backend.terminate_instance = _terminate
     backend.notify_terminate_instances = _told_of_end
     backend.set_instance_protection = _protect
+    backend.detach_instances = _detach
     if backend.create_auto_scaling_group.__name__ != "_create":
         backend.create_auto_scaling_group = _once(backend.create_auto_scaling_group)
     response: Any = AutoScalingResponse
@@ -192,6 +193,23 @@ def _protect(self: Any, group_name: str, instance_ids: list[str], protected_from
         state.protected_from_scale_in = protected_from_scale_in
         # What was kept alive by nothing else goes now.
         group.level()
+
+
+def _detach(self: Any, group_name: str, instance_ids: list[str], should_decrement: bool) -> list[Any]:
+    """As moto's, which asks nothing, and would take off the tag of machines that are none of the group's."""
+    group = self.autoscaling_groups.get(group_name)
+    states = [group.member(instance_id) if group else None for instance_id in instance_ids]
+    for state, instance_id in zip(states, instance_ids, strict=True):
+        if state is None or state.lifecycle_state != "InService":
+            raise ValidationError(f"The instance {instance_id} is not in InService or Standby.")
+    wanted = group.desired_capacity - (len(states) if should_decrement else 0)
+    if wanted < group.min_size:
+        raise ValidationError("Detaching would make the group's desired capacity less than its minimum size.")
+    group.instance_states = [state for state in group.instance_states if state not in states]
+    for instance_id in instance_ids:
+        self.ec2_backend.delete_tags([instance_id], {models.ASG_NAME_TAG: group.name})
+    group.set_desired_capacity(wanted)
+    return [models.DetachInstanceActivity(state.instance) for state in states]
 
 
 def _told_of_end(self: Any, instance_ids: list[str]) -> None:

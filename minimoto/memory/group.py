@@ -67,6 +67,18 @@ class MemoryGroup:
                 self._end(node)
                 self._level()
 
+    def detach(self, node: str, smaller: bool) -> None:
+        with self._lock:
+            group = self._known()
+            if self._member(node).state != "InService":
+                raise CloudError(f"{node} is not in service", code="ValidationError")
+            if smaller and group.desired <= group.least:
+                raise CloudError(f"the group wants {group.least} machines at least", code="ValidationError")
+            self._fleet.change(node, grouped=False)
+            members = tuple(member for member in group.members if member.id != node)
+            self._group = replace(group, desired=group.desired - smaller, members=members)
+            self._level()
+
     def protect(self, node: str, busy: bool) -> None:
         with self._lock:
             self._change(node, protected=busy)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from minimoto.core.fleet import Bound, Decision, Drain, Keep, Launch, Terminate
+from minimoto.core.fleet import Bound, Decision, Detach, Drain, Keep, Launch, Terminate
 from minimoto.core.fleet_memory import Memory, decided, dump, launched, may_launch, refused
 from minimoto.core.fleet_view import View
 from minimoto.core.markets import Pool, in_order, paused_text, refusals_text, served
@@ -63,7 +63,7 @@ def act(
     if not in_time():
         problems.note("this pass took too long and no longer holds its lease: nothing is started or ended")
         return Acted(memory)
-    acting.bound()
+    acting.regroup()
     ended = acting.terminate()
     keeps = tuple(action for action in decision.actions if isinstance(action, Keep))
     acting.done += [f"kept {keep.node}: {keep.reason}" for keep in keeps]
@@ -93,14 +93,26 @@ class _Acting:
     done: list[str] = field(default_factory=list)
     starved: bool = False
 
-    def bound(self) -> None:
-        """Moves the group's bounds, before what it replaces could pass them."""
+    def regroup(self) -> None:
+        """Takes what is kept out of the group, then moves its bounds, before what it replaces could pass them.
+
+        Bounds leave no room for what is kept: while that is still in the group, they would make it end some machine.
+        """
+        for action in self.decision.actions:
+            if isinstance(action, Detach):
+                if not self._detached(action):
+                    return
+                instead = "no other takes its place" if action.smaller else "another takes its place"
+                self.done.append(f"took {action.node} out of the group: {instead}")
         for action in self.decision.actions:
             if isinstance(action, Bound) and self._bounded(action):
                 self.done.append(f"the group has {action.least} to {counted(action.most, 'node')} from now on")
 
     def _bounded(self, action: Bound) -> bool:
         return self.problems.did(lambda: self.cloud.group.bound(action.least, action.most))
+
+    def _detached(self, action: Detach) -> bool:
+        return self.problems.did(lambda: self.cloud.group.detach(action.node, action.smaller))
 
     def terminate(self) -> tuple[Terminate, ...]:
         """Ends machines one by one, so that one that is refused keeps none of the others alive."""

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from minimoto.core.fleet import Action, Bound, Decision, Drain, Keep, Launch, Terminate, decide, next_look
+from minimoto.core.fleet import Action, Bound, Decision, Detach, Drain, Keep, Launch, Terminate, decide, next_look
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_memory import Memory, learn, load
 from minimoto.core.fleet_view import View
@@ -43,6 +43,7 @@ KINDS: dict[type[Action], str] = {
     Terminate: "terminate",
     Bound: "bound",
     Keep: "keep",
+    Detach: "detach",
 }
 
 COUNTED = frozenset({JobState.READY_TO_PROCESS, JobState.BEING_PROCESSED})

@@ -108,6 +108,31 @@ def test_replacing_keeps_the_size_and_does_not_wait(make_group: Make, ports: Any
     assert set(ids(group)) == left
 
 
+def test_what_is_taken_out_of_it_goes_on_and_is_replaced_or_not(make_group: Make, ports: Any) -> None:
+    group = make_group(2, 3)
+    first, second = ids(group)
+    group.protect(first, True)
+    group.detach(first, smaller=False)
+    seen = group.look()
+    assert (seen.desired, seen.staying, first in seen.ids, second in seen.ids) == (2, 2, False, True)
+    machines = {machine.id: machine.grouped for machine in ports.fleet.instances()}
+    assert len(machines) == 3
+    assert machines[first] is False
+    with pytest.raises(CloudError):
+        group.detach(second, smaller=True)  # fewer than its least
+    with pytest.raises(CloudError):
+        group.detach(first, smaller=False)  # no longer its own
+    group.bound(1, 3)
+    group.detach(second, smaller=True)
+    seen = group.look()
+    assert (seen.desired, seen.staying, second in seen.ids) == (1, 1, False)
+    assert {first, second} < {machine.id for machine in ports.fleet.instances()}
+    group.bound(0, 0)
+    (ending,) = ids(group, "Terminating:Wait")
+    with pytest.raises(CloudError):
+        group.detach(ending, smaller=False)
+
+
 def test_a_machine_of_no_group_cannot_be_protected(make_group: Make) -> None:
     group = make_group(0, 1)
     with pytest.raises(CloudError):

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minimoto.core.fleet import Bound, Decision, Drain, Launch, Terminate, decide, notable
+from minimoto.core.fleet import Bound, Decision, Detach, Drain, Keep, Launch, Terminate, decide, notable
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import Node, View
 from minimoto.core.group import BACKLOG, JOBS, NO_NODE, Group, Member, published
 from minimoto.core.policies import choose
-from minimoto.errors import ConfigError
 
 NOW = 1_800_000_000.0
 LIMITS = Limits(min_nodes=1, max_nodes=4, boot_seconds=60.0)
@@ -40,7 +39,7 @@ def decided(seen: View, limits: Limits = LIMITS, size: int | None = None) -> Dec
 
 
 def did(decision: Decision) -> list[str]:
-    said = {Drain: "drain", Terminate: "end"}
+    said = {Drain: "drain", Terminate: "end", Keep: "keep", Detach: "detach"}
     return [
         f"bound {action.least} {action.most}" if isinstance(action, Bound) else f"{said[type(action)]} {action.node}"  # type: ignore[union-attr,index]
         for action in decision.actions
@@ -129,9 +128,62 @@ def test_the_reason_says_what_the_group_wants_and_why_it_has_less() -> None:
     assert leaving.text == "1 wanted of 1 to 4, 1 there, 1 leaving"
 
 
-def test_what_it_cannot_do_is_refused() -> None:
-    with pytest.raises(ConfigError, match="keep_failed"):
-        choose("asg", replace(LIMITS, keep_failed=True))
+KEEP = replace(LIMITS, keep_failed=True)
+FAILED, SAID = node("x", fenced=True), node("x", fenced=True, kept=True)
+ALONE = node("x", fenced=True, kept=True, grouped=False)
+ROOM = group("a", "x", desired=2)
+FULL_GROUP = group("a", "b", "c", "x")
+FULL_NODES = (node("a"), node("b"), node("c"))
+
+
+@pytest.mark.parametrize(
+    ("seen", "limits", "size", "actions"),
+    [
+        # It leaves the group, which starts another: four in all, of which the group may have three.
+        (view(node("a"), FAILED, of=ROOM), KEEP, None, ["keep x", "detach x", "bound 1 3"]),
+        (view(node("a"), ALONE, of=group("a", desired=2, most=3)), KEEP, None, []),
+        # Tried again until it is out.
+        (view(node("a"), SAID, of=ROOM), KEEP, None, ["detach x", "bound 1 3"]),
+        # No room for another: the group shrinks by it, and chooses no machine itself.
+        (view(*FULL_NODES, FAILED, of=FULL_GROUP), KEEP, None, ["keep x", "detach x smaller", "bound 1 3"]),
+        # Its least is in the way of that, and is lowered first; with a smaller most it would end another meanwhile.
+        (view(*FULL_NODES, SAID, of=replace(FULL_GROUP, least=4)), KEEP, 4, ["bound 3 4"]),
+        (view(*FULL_NODES, SAID, of=replace(FULL_GROUP, least=3)), KEEP, 4, ["detach x smaller", "bound 3 3"]),
+        # Two of them, and room for one more.
+        (
+            view(node("a"), SAID, node("y", fenced=True, kept=True), of=group("a", "x", "y")),
+            KEEP,
+            None,
+            ["detach x smaller", "detach y", "bound 1 2"],
+        ),
+        # It boots, or leaves, or is the group's to end: then it is not taken out, and one that ends is not kept.
+        (view(node("a"), SAID, of=Group(1, 3, 2, (Member("a"), Member("x", "Pending")))), KEEP, None, []),
+        (view(node("a"), SAID, of=Group(1, 3, 2, (Member("a"), Member("x", "Detaching")))), KEEP, None, []),
+        (
+            view(node("a"), SAID, of=Group(1, 4, 1, (Member("a"), Member("x", "Terminating:Wait")))),
+            KEEP,
+            None,
+            ["end x"],
+        ),
+        # Nothing of it without the setting, nor when the day's money is short.
+        (view(node("a"), ALONE, of=group("a", most=3)), LIMITS, None, ["end x", "bound 1 4"]),
+        (
+            view(node("a"), ALONE, of=group("a", most=3), spent_today=9.99, price_per_hour=1.0),
+            replace(KEEP, budget_per_day=10.0),
+            None,
+            ["end x", "bound 0 0"],
+        ),
+        # Its mark is removed: it works, but is none of the group's any more.
+        (view(node("a"), node("x", grouped=False), of=group("a", most=3)), KEEP, None, ["drain x"]),
+    ],
+)
+def test_what_failed_is_taken_out_of_the_group_to_be_looked_at(
+    seen: View, limits: Limits, size: int | None, actions: list[str]
+) -> None:
+    decision = decided(seen, limits, size)
+    smaller = {f"detach {a.node}" for a in decision.actions if isinstance(a, Detach) and a.smaller}
+    told = [f"{line} smaller" if line in smaller else line for line in did(decision)]
+    assert sorted(told) == sorted(actions)
 
 
 states = st.sampled_from(["InService", "Pending", "Terminating:Wait"])
@@ -143,11 +195,12 @@ states = st.sampled_from(["InService", "Pending", "Terminating:Wait"])
     st.integers(0, 6),
     st.one_of(st.none(), st.integers(0, 9)),
     st.floats(0, 20),
+    st.booleans(),
 )
 def test_it_never_launches_nor_ends_a_busy_node_nor_passes_the_bounds(
-    drawn: list[tuple[bool, bool, bool, str]], least: int, more: int, size: int | None, spent: float
+    drawn: list[tuple[bool, bool, bool, str]], least: int, more: int, size: int | None, spent: float, keep: bool
 ) -> None:
-    limits = Limits(min_nodes=least, max_nodes=least + more, budget_per_day=10.0)
+    limits = Limits(min_nodes=least, max_nodes=least + more, budget_per_day=10.0, keep_failed=keep)
     nodes = [
         node(f"n{i}", busy=int(busy), fenced=fenced, grouped=ours) for i, (busy, fenced, ours, _) in enumerate(drawn)
     ]
@@ -158,13 +211,19 @@ def test_it_never_launches_nor_ends_a_busy_node_nor_passes_the_bounds(
     ended = {action.node for action in actions if isinstance(action, Terminate)}
     assert not ended & busy
     left = [each for each in nodes if each.id not in ended]
-    beside = sum(not each.grouped for each in left)
+    out = {action.node for action in actions if isinstance(action, Detach)}
+    assert out <= {each.id for each in nodes if each.fenced and keep}
+    smaller = sum(isinstance(action, Detach) and action.smaller for action in actions)
+    assert smaller == 0 or least - smaller >= seen.group.least, "AWS would refuse it"  # type: ignore[union-attr]
+    beside = sum(not each.grouped or each.id in out for each in left)
     for action in actions:
         assert not isinstance(action, Launch)
         if isinstance(action, Bound):
             assert 0 <= action.least <= action.most <= limits.max_nodes
-            # Together with the machines beside it, the group may have no more than the settings allow.
-            assert action.most <= max(limits.max_nodes - beside, len(left) - beside)
+            # Together with the machines beside it, the group may have no more than the settings allow; it is left as
+            # it is while what is kept must leave it first.
+            waits = keep and not out and action.most == seen.group.most  # type: ignore[union-attr]
+            assert waits or action.most <= max(limits.max_nodes - beside, len(left) - beside)
 
 
 @pytest.mark.parametrize(

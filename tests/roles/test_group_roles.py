@@ -22,8 +22,8 @@ from minimoto.watchdog.patrol import Resize, Watchdog
 from minimoto.watchdog.problems import Problems
 from minimoto.watchdog.status import fleet_status
 
-from .conftest import Neighbours, Roles
-from .enforcement import asked
+from .conftest import Neighbours, Roles, make_roles
+from .enforcement import asked, enforced
 from .test_refused import REFUSED, launch
 from .test_whole_jobs import SELDOM, send
 
@@ -73,6 +73,21 @@ def test_service_and_watchdog_of_a_group_may_what_they_do_and_nothing_else(
         }
         did = {action for name, action in asked if name == role_name(role, grouped.config)}
         assert may - did - seldom == set(), role
+
+
+def test_the_watchdog_takes_out_of_the_group_what_it_is_told_to_keep(make_deployment: Any, tmp_path: Path) -> None:
+    settings = {"data_dir": str(tmp_path / "data"), "min_nodes": 1, "max_nodes": 4, "free_disk": 0}
+    roles = make_roles(make_deployment(policy="asg", market="on-demand", keep_failed=True, **settings))
+    with enforced():
+        watchdog = roles.cloud("watchdog")
+        bad, other = members(roles)
+        watchdog.nodes.beat(NodeReport(bad, 0, NodeState.FENCED, beat=watchdog.clock.now()))
+        seen = Watchdog(watchdog, price=1.0).run_pass()
+        assert seen is not None
+        assert seen.problems == ()
+        assert bad not in members(roles)
+        assert other in members(roles)
+        assert {machine.id: machine.grouped for machine in watchdog.fleet.instances()}[bad] is False
 
 
 def test_a_machine_beside_the_group_can_still_be_ended(grouped: Roles) -> None:

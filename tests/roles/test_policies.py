@@ -219,3 +219,11 @@ def test_other_buckets_of_the_settings_can_be_used_too() -> None:
 
 def test_names_of_roles_tell_regions_apart() -> None:
     assert role_name("client", CONFIG) == "trip-us-east-1-client"
+
+
+def test_only_a_watchdog_that_keeps_what_failed_may_take_machines_out_of_the_group() -> None:
+    def replaces(keep: bool) -> Any:
+        return statements("watchdog", replace(GROUPED, keep_failed=keep))["ReplaceNodes"]["Action"]
+
+    assert set(replaces(True)) - set(replaces(False)) == {"autoscaling:DetachInstances"}
+    assert "autoscaling:DetachInstances" not in json.dumps(statements("service", replace(GROUPED, keep_failed=True)))

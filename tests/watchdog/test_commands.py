@@ -117,6 +117,11 @@ def test_the_size_by_hand(deployed: Deployed) -> None:
         (["--explain", "--since", "soon"], {}, "--since soon: a time such as 30m, 1h or 2d is expected"),
         (["--watch"], {}, "--watch draws on a terminal; --status and --status --json print"),
         (["--policy", "clasic"], {}, "[FLEET] policy is 'clasic'; there are: asg, classic, target"),
+        (
+            ["--keep-failed"],
+            {"MINIMOTO_FLEET_POLICY": "asg"},
+            "--keep-failed: setup lets a watchdog take machines out of its Auto Scaling group: set [FLEET] keep_failed",
+        ),
         ([], {"MINIMOTO_FLEET_MIN_NODES": "9"}, "[FLEET] min_nodes is 9 and max_nodes 4: 0 ≤ min ≤ max"),
         (["--status"], {"MINIMOTO_CONFIG": "/none.ini"}, "/none.ini: no such file; run minimoto_setup.py first"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from played_fleet import Fleet
 
 from minimoto.core.node import NodeState
-from minimoto.errors import CloudError, ConfigError
+from minimoto.errors import CloudError
 from minimoto.watchdog import explain
 from minimoto.watchdog.fleet_history import moments
 from minimoto.watchdog.patrol import Resize
@@ -164,9 +164,46 @@ def test_a_policy_without_its_group_says_what_to_do() -> None:
     assert "there is no Auto Scaling group" in done.problems[0]
 
 
-def test_keeping_failed_nodes_is_refused() -> None:
-    with pytest.raises(ConfigError, match="keep_failed"):
-        Fleet(policy="asg", keep_failed=True).run()
+@pytest.mark.parametrize("most", [2, 3])
+def test_a_node_that_failed_leaves_the_group_and_stays_until_the_money_is_short(most: int) -> None:
+    fleet = grouped(least=2, most=most, keep_failed=True, budget_per_day=10.0)
+    fleet.price = 1.0
+    bad, good = fleet.ids
+    said: list[str] = []
+    for _ in range(4):
+        for id in fleet.ids:
+            fleet.beat(id, NodeState.FENCED if id == bad else NodeState.READY)
+        said += fleet.run(after=30).done
+    taken = "another takes its place" if most == 3 else "no other takes its place"
+    assert [line for line in said if bad in line] == [
+        f"took {bad} out of the group: {taken}",
+        f"kept {bad}: took itself out after failing task after task",
+    ] or [line for line in said if bad in line] == [
+        f"kept {bad}: took itself out after failing task after task",
+        f"took {bad} out of the group: {taken}",
+    ]
+    seen = fleet.cloud.group.look()
+    assert (seen.desired, seen.most) == (most - 1, most - 1)
+    assert seen.ids == set(fleet.ids) - {bad}
+    assert good in seen.ids, "no other was ended for it"
+    assert fleet.run().decision.reason.endswith(f"; kept to be looked at: {bad}")
+    fleet.price = 1000.0
+    fleet.run(after=60)
+    assert bad not in fleet.ids
+
+
+def test_a_group_that_will_not_let_it_go_keeps_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = grouped(least=2, most=3, keep_failed=True)
+    bad, _ = before = fleet.ids
+
+    def refuse(node: str, smaller: bool) -> None:
+        raise CloudError("not authorized to perform autoscaling:DetachInstances", code="AccessDenied")
+
+    monkeypatch.setattr(fleet.cloud.group, "detach", refuse)
+    fleet.beat(bad, NodeState.FENCED)
+    done = fleet.run(after=30)
+    assert "autoscaling:DetachInstances" in done.problems[0]
+    assert (fleet.ids, fleet.cloud.group.look().most) == (before, 3)
 
 
 def test_what_the_group_could_not_do_is_told() -> None:

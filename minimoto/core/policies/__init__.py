@@ -21,11 +21,9 @@ def choose(name: str, limits: Limits, size: int | None = None) -> Policy:
     """The policy of a deployment; with ``size``, the size set by hand is kept instead.
 
     Raises:
-        ConfigError: there is no such policy, or it cannot do what the settings ask for.
+        ConfigError: there is no such policy.
     """
     if name == POLICY:
-        if limits.keep_failed:
-            raise ConfigError("[FLEET] keep_failed: an Auto Scaling group (policy = asg) ends what it replaces")
         return Asg(limits, size)
     if name not in POLICIES:
         raise ConfigError(f"[FLEET] policy is {name!r}; there are: {', '.join(sorted((*POLICIES, POLICY)))}")
