@@ -19,7 +19,7 @@ from minimoto.engines.runtime_check import psnr
 from minimoto.engines.style import FastStyle, Look
 from minimoto.engines.style_colour import statistics
 from minimoto.engines.style_gpu import GpuPainter, _area
-from minimoto.engines.style_gpu_net import Doubling, _inverse_root, moved
+from minimoto.engines.style_gpu_net import Doubling, inverse_roots, moved
 from minimoto.engines.style_painting import Asked, Painting
 from minimoto.engines.style_settings import FastOptions
 from minimoto.engines.style_transport import moments, transport
@@ -131,16 +131,18 @@ def test_features_are_moved_as_by_the_parts() -> None:
     spare = 0.03 * covariance.trace() / 64 + 1e-5
     values, axes = torch.linalg.eigh(covariance + spare * torch.eye(64))
     root = (axes * values.sqrt()) @ axes.T
-    got = moved(features, (root, torch.from_numpy(aim.mean)[:, None]))
+    (got,) = moved([features], [(root, torch.from_numpy(aim.mean)[:, None])])
     assert np.abs(got.numpy() - wanted).max() < 1e-3
 
 
 def test_roots_of_what_varies_two_hundred_times_as_much_one_way_as_another() -> None:
     torch.manual_seed(0)
-    axes, _ = torch.linalg.qr(torch.randn(128, 128, dtype=torch.float64))
-    matrix = (axes * torch.logspace(0, -4.6, 128, dtype=torch.float64)) @ axes.T
-    inverse = _inverse_root(matrix)
-    assert torch.allclose(inverse @ matrix @ inverse, torch.eye(128, dtype=torch.float64), atol=1e-6)
+    matrices = []
+    for side, scale in ((64, 300.0), (128, 0.01)):
+        axes, _ = torch.linalg.qr(torch.randn(side, side, dtype=torch.float64))
+        matrices.append((axes * torch.logspace(0, -4.6, side, dtype=torch.float64) * scale) @ axes.T)
+    for matrix, inverse in zip(matrices, inverse_roots(matrices), strict=True):
+        assert torch.allclose(inverse @ matrix @ inverse, torch.eye(len(matrix), dtype=torch.float64), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(100, 70), (33, 41), (1, 1)])
