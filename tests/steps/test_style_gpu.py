@@ -18,8 +18,9 @@ from minimoto.engines.runtime import ENOUGH
 from minimoto.engines.runtime_check import psnr
 from minimoto.engines.style import FastStyle, Look
 from minimoto.engines.style_colour import statistics
-from minimoto.engines.style_gpu import GpuPainter, _area
+from minimoto.engines.style_gpu import GpuPainter
 from minimoto.engines.style_gpu_net import Doubling, inverse_roots, moved
+from minimoto.engines.style_gpu_planes import area
 from minimoto.engines.style_painting import Asked, Painting
 from minimoto.engines.style_settings import FastOptions
 from minimoto.engines.style_transport import moments, transport
@@ -149,7 +150,7 @@ def test_roots_of_what_varies_two_hundred_times_as_much_one_way_as_another() -> 
 def test_photos_are_shrunk_as_by_opencv(size: tuple[int, int]) -> None:
     photo = picture(211, 97)
     wanted = cv2.resize(photo.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    got = _area(torch.from_numpy(photo).permute(2, 0, 1)[None].float(), size)[0].permute(1, 2, 0).numpy()
+    got = area(torch.from_numpy(photo).permute(2, 0, 1)[None].float(), size)[0].permute(1, 2, 0).numpy()
     assert np.abs(got - wanted).max() < 1e-2
 
 
