@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from minimoto.engines import style_colour as colour
+from minimoto.engines.cuda_graph import Captured
 from minimoto.engines.runtime import ENOUGH
 from minimoto.engines.runtime_check import psnr
 from minimoto.engines.style_gpu_net import GpuNetwork, Rooted
@@ -274,34 +275,19 @@ class GpuPainter:
 
 
 class _Replayed:
-    """A painting of one size as a CUDA graph.
-
-    Source: PyTorch, CUDA semantics, "CUDA Graphs": warm up on a side stream, then capture.
-    """
+    """A painting of one size as a CUDA graph."""
 
     def __init__(self, paint: Callable[[Tensor, Wanted], Tensor], photo: Tensor, wanted: Wanted) -> None:
         self._photo, self._wanted = photo.clone(), wanted.copied()
         with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-            self._capture(paint)
-
-    def _capture(self, paint: Callable[[Tensor, Wanted], Tensor]) -> None:
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                paint(self._photo, self._wanted)
-        torch.cuda.current_stream().wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._painted = paint(self._photo, self._wanted)
+            self._graph = Captured(lambda: paint(self._photo, self._wanted))
 
     def __call__(self, photo: Tensor, wanted: Wanted) -> Tensor:
         """The painting; what is returned is written over by the next call."""
         self._photo.copy_(photo)
         for place, given in zip(self._wanted.tensors(), wanted.tensors(), strict=True):
             place.copy_(given)
-        self._graph.replay()
-        return self._painted
+        return self._graph()
 
 
 def _rooted(moments: Moments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
