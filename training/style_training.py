@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from minimoto.engines.cuda_graph import Captured
 from minimoto.engines.style_net import StyleNetwork, mirrored
 from training.muon import Muon
 from training.style_data import Photos, Styles
@@ -94,7 +95,7 @@ class Steps:
         self._fresh = torch.zeros((), device=self._device)
         self._total = torch.zeros(SUMS, dtype=torch.float64, device=self._device)
         self._wanted = graph and self._device.type == "cuda"
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graph: Captured[None] | None = None
         self._size = 0
         self._drawn: Drawn | None = None
 
@@ -114,7 +115,7 @@ class Steps:
             assert self._drawn is not None
             for place, given in zip(self._drawn.tensors(), drawn.tensors(), strict=True):
                 place.copy_(given)
-            self._graph.replay()
+            self._graph()
         training.step += 1
 
     def sums(self) -> Tensor:
@@ -146,32 +147,17 @@ class Steps:
             self._total.add_(torch.where(sums.isfinite().all(), sums, 0))
 
     def _capture(self, size: int, drawn: Drawn) -> None:
-        """Do a few steps aside, as capturing asks for, and capture one more without doing it.
-
-        Source: PyTorch, CUDA semantics, "CUDA Graphs".
-        """
+        """Do a few steps aside, as capturing asks for, and capture one more without doing it."""
         # The memory of the graph before is needed for this one.
         self._graph, self._size = None, size
         torch.cuda.empty_cache()
         static = Drawn(*(one.clone() for one in drawn.tensors()))
-        current, stream = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            for _ in range(WARM):
-                self._step(size, static)
-        current.wait_stream(stream)
-        torch.cuda.synchronize()
-        self._training.step += WARM
-        graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
-                self._step(size, static)
-            self._graph, self._drawn = graph, static
+            self._graph, self._drawn = Captured(lambda: self._step(size, static), WARM), static
         except RuntimeError as error:
             print(f"no CUDA graph, so steps are done one by one: {' '.join(str(error).split())[:300]}", flush=True)
-            # What failed leaves its own stream behind as the current one.
-            torch.cuda.set_stream(current)
             self._wanted = False
+        self._training.step += WARM
 
 
 def optimisers(network: StyleNetwork, options: argparse.Namespace) -> tuple[torch.optim.Optimizer, ...]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from minimoto.engines.compiled import cpu_flags
+from minimoto.engines.cuda_graph import Captured
 from training.muon import Muon
 from training.reparameterised import TrainedUpscaleNet
 from training.upscale_sampler import Patches
@@ -106,7 +107,7 @@ class Steps:
         self._late, self._fresh, self._total = (torch.zeros((), device=device) for _ in range(3))
         self._counted = 0
         self._wanted = graph and device.type == "cuda"
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graph: Captured[None] | None = None
         self._done: torch.cuda.Event | None = None
 
     def run(self, count: int, progress: float) -> None:
@@ -122,7 +123,7 @@ class Steps:
             if self._graph is None:
                 self._one()
             else:
-                self._graph.replay()
+                self._graph()
         self._state.step += count
         self._counted += count
         if self._total.is_cuda:
@@ -166,22 +167,11 @@ class Steps:
 
     def _capture(self) -> None:
         """Do the first steps aside, as capturing asks for, and capture one more without doing it."""
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(CAPTURE_AFTER):
-                self._one()
-        torch.cuda.current_stream().wait_stream(stream)
-        self._state.step += CAPTURE_AFTER
-        self._counted += CAPTURE_AFTER
-        torch.cuda.synchronize()
-        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
-            with torch.cuda.graph(graph):
-                self._one()
-            self._graph = graph
+            self._graph = Captured(self._one, CAPTURE_AFTER)
         except RuntimeError as error:
             print(f"no CUDA graph, so steps are done one by one: {' '.join(str(error).split())[:300]}", flush=True)
-            # What failed leaves its own stream behind as the current one, and may leave torch's generator waiting.
-            torch.cuda.set_stream(current)
+            # What failed may leave torch's generator waiting.
             self._patches.generator = torch.Generator(self._total.device).manual_seed(self._state.step)
+        self._state.step += CAPTURE_AFTER
+        self._counted += CAPTURE_AFTER

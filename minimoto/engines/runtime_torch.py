@@ -18,6 +18,10 @@ from minimoto.engines.runtime_device import Device, threads
 if TYPE_CHECKING:
     import torch
 
+    from minimoto.engines.cuda_graph import Captured
+
+    _Graph = tuple[Captured[tuple[torch.Tensor, ...]], list[torch.Tensor]]
+
 log = logging.getLogger("minimoto.runtime")
 
 Array = NDArray[np.float32]
@@ -43,7 +47,7 @@ class TorchNetwork:
             torch.set_num_threads(threads())
         self._lock = threading.Lock()
         self._device = torch.device(device.kind)
-        self._graphs: OrderedDict[tuple[tuple[int, ...], ...], Any] = OrderedDict()
+        self._graphs: OrderedDict[tuple[tuple[int, ...], ...], _Graph] = OrderedDict()
         self._module = module.to(self._device).eval().requires_grad_(False)
         self._type = torch.float32
         self._type = self._choose(name, device, probe, enough)
@@ -118,32 +122,22 @@ class TorchNetwork:
                 self._graphs.popitem(last=False)
             self._graphs[shapes] = self._capture(arrays)
         self._graphs.move_to_end(shapes)
-        graph, inputs, outputs = self._graphs[shapes]
+        graph, inputs = self._graphs[shapes]
         for place, array in zip(inputs, arrays, strict=True):
             locked = torch.from_numpy(np.ascontiguousarray(array, np.float32)).pin_memory()
             place.copy_(locked, non_blocking=True)
-        graph.replay()
+        outputs = graph()
         results = [torch.empty(one.shape, dtype=torch.float32, pin_memory=True) for one in outputs]
         for result, one in zip(results, outputs, strict=True):
             result.copy_(one.float(), non_blocking=True)
         torch.cuda.current_stream().synchronize()
         return tuple(result.numpy() for result in results)
 
-    def _capture(self, arrays: tuple[Array, ...]) -> tuple[Any, list[torch.Tensor], tuple[torch.Tensor, ...]]:
-        """Source: PyTorch, CUDA semantics, "CUDA Graphs": warm up on a side stream, then capture."""
-        import torch
+    def _capture(self, arrays: tuple[Array, ...]) -> _Graph:
+        from minimoto.engines.cuda_graph import Captured
 
         inputs = [self._to_device(array) for array in arrays]
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self._forward(inputs)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            outputs = self._forward(inputs)
-        return graph, inputs, outputs
+        return Captured(lambda: self._forward(inputs)), inputs
 
 
 def _tuple(value: Any) -> tuple[torch.Tensor, ...]:

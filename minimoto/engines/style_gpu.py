@@ -22,9 +22,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from minimoto.engines import style_colour as colour
+from minimoto.engines.cuda_graph import Captured
 from minimoto.engines.runtime import ENOUGH
 from minimoto.engines.runtime_check import psnr
 from minimoto.engines.style_gpu_net import GpuNetwork, Rooted
+from minimoto.engines.style_gpu_planes import area, enlarged, interleaved, planes, whole
 from minimoto.engines.style_net import GRAIN, MULTIPLE
 from minimoto.engines.style_seen import EDGE, folded
 from minimoto.engines.style_transport import Moments, widened
@@ -150,16 +152,16 @@ class GpuPainter:
             told: told how much is done.
         """
         there = self._there(photo)
-        given = _planes(there)
-        small = _bytes(_area(given, size))
-        broad = self._once(_interleaved(small), own, style, colours, seed)
+        given = planes(there)
+        small = whole(area(given, size))
+        broad = self._once(interleaved(small), own, style, colours, seed)
         told(0.1)
-        plain, begun = (_enlarged(one, given) for one in (small, _planes(broad)))
+        plain, begun = (enlarged(one, given) for one in (small, planes(broad)))
         matrix = torch.from_numpy(colour.colour_map(own, colours).matrix * np.float32(detail)).to(self._device)
         begun += torch.einsum("oc,nchw->nohw", matrix, given - plain)
         del given, plain
         # It has the wanted colours by now; they are not matched again.
-        result = self._once(_interleaved(_bytes(begun)), colours, style, colours, seed)
+        result = self._once(interleaved(whole(begun)), colours, style, colours, seed)
         return self._back(result)
 
     def release(self) -> None:
@@ -199,7 +201,7 @@ class GpuPainter:
         )
         inner = plain[EDGE : EDGE + height, EDGE : EDGE + width].float()
         painted = inner @ wanted.palette[:, :3].T + wanted.palette[:, 3]
-        return _bytes(painted.mul_(255)).byte()
+        return whole(painted.mul_(255)).byte()
 
     def _wanted(
         self,
@@ -273,34 +275,19 @@ class GpuPainter:
 
 
 class _Replayed:
-    """A painting of one size as a CUDA graph.
-
-    Source: PyTorch, CUDA semantics, "CUDA Graphs": warm up on a side stream, then capture.
-    """
+    """A painting of one size as a CUDA graph."""
 
     def __init__(self, paint: Callable[[Tensor, Wanted], Tensor], photo: Tensor, wanted: Wanted) -> None:
         self._photo, self._wanted = photo.clone(), wanted.copied()
         with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-            self._capture(paint)
-
-    def _capture(self, paint: Callable[[Tensor, Wanted], Tensor]) -> None:
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                paint(self._photo, self._wanted)
-        torch.cuda.current_stream().wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._painted = paint(self._photo, self._wanted)
+            self._graph = Captured(lambda: paint(self._photo, self._wanted))
 
     def __call__(self, photo: Tensor, wanted: Wanted) -> Tensor:
         """The painting; what is returned is written over by the next call."""
         self._photo.copy_(photo)
         for place, given in zip(self._wanted.tensors(), wanted.tensors(), strict=True):
             place.copy_(given)
-        self._graph.replay()
-        return self._painted
+        return self._graph()
 
 
 def _rooted(moments: Moments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -312,41 +299,3 @@ def _rooted(moments: Moments) -> tuple[NDArray[np.float64], NDArray[np.float64]]
 def _padded(side: int) -> int:
     """As :attr:`minimoto.engines.style_seen.Seen.width`."""
     return -(-(side + 2 * EDGE) // MULTIPLE) * MULTIPLE
-
-
-def _planes(photo: Tensor) -> Tensor:
-    """``(H, W, 3)``, bytes, to ``(1, 3, H, W)``, 0..255, float32."""
-    return photo.permute(2, 0, 1)[None].float()
-
-
-def _bytes(planes: Tensor) -> Tensor:
-    """``(1, 3, H, W)``, 0..255, as whole numbers."""
-    return planes.round().clamp_(0, 255)
-
-
-def _interleaved(planes: Tensor) -> Tensor:
-    return planes[0].permute(1, 2, 0).to(torch.uint8).contiguous()
-
-
-def _enlarged(planes: Tensor, like: Tensor) -> Tensor:
-    """As OpenCV's ``INTER_CUBIC``, whole numbers again."""
-    return _bytes(functional.interpolate(planes, like.shape[2:], mode="bicubic", align_corners=False))
-
-
-def _area(planes: Tensor, size: tuple[int, int]) -> Tensor:
-    """As OpenCV's ``INTER_AREA``: each pixel the mean of those that it covers, wholly or in part."""
-    width, height = size
-    across, down = (
-        _covered(length, count).to(planes.device)
-        for length, count in zip((planes.shape[3], planes.shape[2]), (width, height), strict=True)
-    )
-    return down @ (planes @ across.T)
-
-
-def _covered(length: int, count: int) -> Tensor:
-    """How much of each of ``length`` pixels lies in each of ``count``: ``(count, length)``, rows sum to 1."""
-    edges = torch.linspace(0, length, count + 1, dtype=torch.float64)
-    places = torch.arange(length, dtype=torch.float64)
-    ends = torch.minimum(edges[1:, None], places + 1)
-    shared = (ends - torch.maximum(edges[:-1, None], places)).clamp(min=0)
-    return (shared * (count / length)).float()

@@ -18,8 +18,9 @@ from minimoto.engines.runtime import ENOUGH
 from minimoto.engines.runtime_check import psnr
 from minimoto.engines.style import FastStyle, Look
 from minimoto.engines.style_colour import statistics
-from minimoto.engines.style_gpu import GpuPainter, _area
-from minimoto.engines.style_gpu_net import Doubling, _inverse_root, moved
+from minimoto.engines.style_gpu import GpuPainter
+from minimoto.engines.style_gpu_net import Doubling, inverse_roots, moved
+from minimoto.engines.style_gpu_planes import area
 from minimoto.engines.style_painting import Asked, Painting
 from minimoto.engines.style_settings import FastOptions
 from minimoto.engines.style_transport import moments, transport
@@ -131,23 +132,25 @@ def test_features_are_moved_as_by_the_parts() -> None:
     spare = 0.03 * covariance.trace() / 64 + 1e-5
     values, axes = torch.linalg.eigh(covariance + spare * torch.eye(64))
     root = (axes * values.sqrt()) @ axes.T
-    got = moved(features, (root, torch.from_numpy(aim.mean)[:, None]))
+    (got,) = moved([features], [(root, torch.from_numpy(aim.mean)[:, None])])
     assert np.abs(got.numpy() - wanted).max() < 1e-3
 
 
 def test_roots_of_what_varies_two_hundred_times_as_much_one_way_as_another() -> None:
     torch.manual_seed(0)
-    axes, _ = torch.linalg.qr(torch.randn(128, 128, dtype=torch.float64))
-    matrix = (axes * torch.logspace(0, -4.6, 128, dtype=torch.float64)) @ axes.T
-    inverse = _inverse_root(matrix)
-    assert torch.allclose(inverse @ matrix @ inverse, torch.eye(128, dtype=torch.float64), atol=1e-6)
+    matrices = []
+    for side, scale in ((64, 300.0), (128, 0.01)):
+        axes, _ = torch.linalg.qr(torch.randn(side, side, dtype=torch.float64))
+        matrices.append((axes * torch.logspace(0, -4.6, side, dtype=torch.float64) * scale) @ axes.T)
+    for matrix, inverse in zip(matrices, inverse_roots(matrices), strict=True):
+        assert torch.allclose(inverse @ matrix @ inverse, torch.eye(len(matrix), dtype=torch.float64), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(100, 70), (33, 41), (1, 1)])
 def test_photos_are_shrunk_as_by_opencv(size: tuple[int, int]) -> None:
     photo = picture(211, 97)
     wanted = cv2.resize(photo.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    got = _area(torch.from_numpy(photo).permute(2, 0, 1)[None].float(), size)[0].permute(1, 2, 0).numpy()
+    got = area(torch.from_numpy(photo).permute(2, 0, 1)[None].float(), size)[0].permute(1, 2, 0).numpy()
     assert np.abs(got - wanted).max() < 1e-2
 
 
