@@ -197,11 +197,11 @@ def _protect(self: Any, group_name: str, instance_ids: list[str], protected_from
 
 def _detach(self: Any, group_name: str, instance_ids: list[str], should_decrement: bool) -> list[Any]:
     """As moto's, which asks nothing, and would take off the tag of machines that are none of the group's."""
-    group = self.autoscaling_groups.get(group_name)
-    states = [group.member(instance_id) if group else None for instance_id in instance_ids]
-    for state, instance_id in zip(states, instance_ids, strict=True):
-        if state is None or state.lifecycle_state != "InService":
+    found = [_found(self, instance_id) for instance_id in instance_ids]
+    for (group, state), instance_id in zip(found, instance_ids, strict=True):
+        if group.name != group_name or state.lifecycle_state != "InService":
             raise ValidationError(f"The instance {instance_id} is not in InService or Standby.")
+    group, states = self.autoscaling_groups[group_name], [state for _, state in found]
     wanted = group.desired_capacity - (len(states) if should_decrement else 0)
     if wanted < group.min_size:
         raise ValidationError("Detaching would make the group's desired capacity less than its minimum size.")
