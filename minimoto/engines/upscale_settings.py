@@ -11,8 +11,8 @@ COMPACT = "compact"
 FACTORS = (2, 3, 4)
 MODELS = (COMPACT, *UPSCALERS)
 
-COMPACT_LAYERS = 14
-"""Convolutions between the compact network's first and its last, in all of its shipped weights."""
+COMPACT_LAYERS = 15
+"""Convolutions between the first and the last of the compact network, at most; the weights say how many there are."""
 MARGIN = COMPACT_LAYERS + 2
 """Pixels around a tile that the compact network's result depends on."""
 TILE = 32 * MARGIN
