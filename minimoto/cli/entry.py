@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,24 +34,42 @@ COMMANDS = {
 }
 """Every command: its module, and one line about it."""
 
+EXTRAS = {
+    "h5py": "models",
+    "matplotlib": "simulate",
+    "moto": "local",
+    "prometheus_client": "metrics",
+    "scipy": "simulate",
+    "torch": "torch",
+}
+"""Packages that a plain installation does not bring, by what brings them."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command ``minimoto``."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((a for a in arguments if not a.startswith("-")), None)
-    parser = build_parser(only=command if command in COMMANDS else None)
-    return _parse_and_run(parser, arguments, "minimoto")
+
+    def run() -> int:
+        parser = build_parser(only=command if command in COMMANDS else None)
+        return _parse_and_run(parser, arguments, "minimoto")
+
+    return _with_packages(run, "minimoto", arguments)
 
 
 def script(command: str) -> int:
     """A top-level script, such as ``minimoto_client.py``: one command, its own name."""
     name = Path(sys.argv[0]).name
-    module = importlib.import_module(COMMANDS[command][0])
-    parser = argparse.ArgumentParser(prog=name, description=module.__doc__)
-    _common(parser)
-    module.configure(parser)
-    parser.set_defaults(run=module.run)
-    return _parse_and_run(parser, sys.argv[1:], name)
+
+    def run() -> int:
+        module = importlib.import_module(COMMANDS[command][0])
+        parser = argparse.ArgumentParser(prog=name, description=module.__doc__)
+        _common(parser)
+        module.configure(parser)
+        parser.set_defaults(run=module.run)
+        return _parse_and_run(parser, sys.argv[1:], name)
+
+    return _with_packages(run, name, sys.argv[1:])
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
@@ -72,6 +91,23 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="settings (default: configure.ini)")
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+
+
+def _with_packages(run: Callable[[], int], name: str, arguments: Sequence[str]) -> int:
+    """Runs a command; where a package that it needs is missing, says how to install it: most often it is the wrong
+    Python that was asked."""
+    try:
+        return run()
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", __name__.partition(".")[0]) or "--debug" in arguments:
+            raise
+        ours = Path(__file__).parents[2]
+        what = str(ours) if (ours / "pyproject.toml").exists() else "minimoto"
+        what += f"[{EXTRAS[package]}]" if package in EXTRAS else ""
+        install = shlex.join([sys.executable, "-m", "pip", "install", what])
+        print(f"{name}: this Python lacks the package {package}; run: {install}", file=sys.stderr)
+        return 1
 
 
 def _parse_and_run(parser: argparse.ArgumentParser, arguments: Sequence[str], name: str) -> int:
