@@ -72,7 +72,8 @@ def save(state: State, plan: Plan, out: Path) -> None:
 def restore(plan: Plan, args: argparse.Namespace, trunk: Path | None = None) -> State:
     """The state of the last checkpoint, or a fresh one (from the trunk of another factor if there is one)."""
     torch.manual_seed(args.seed)
-    network, average = (TrainedUpscaleNet(plan.factor, args.channels, args.layers).to(args.device) for _ in range(2))
+    layers = args.layers or COMPACT_LAYERS[plan.factor]
+    network, average = (TrainedUpscaleNet(plan.factor, args.channels, layers).to(args.device) for _ in range(2))
     checkpoint = args.out / f"checkpoint{plan.factor}.pt"
     state = State(network, average, optimisers(network, plan))
     if checkpoint.exists():
@@ -173,7 +174,7 @@ def arguments() -> argparse.ArgumentParser:
         "--begin", type=Path, help="a folder of shipped weights to go on from, of as many layers and channels or fewer"
     )
     parser.add_argument("--channels", type=int, default=CHANNELS, help="of the body")
-    parser.add_argument("--layers", type=int, default=COMPACT_LAYERS, help="convolutions of the body")
+    parser.add_argument("--layers", type=int, help="convolutions of the body; as many as the shipped one has by itself")
     parser.add_argument("--every", type=float, help="seconds between checkpoints")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)

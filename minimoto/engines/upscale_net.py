@@ -28,11 +28,12 @@ class UpscaleNet(nn.Module):
 
     Parameters:
         factor: 2, 3 or 4.
-        layers: convolutions between the first and the last.
+        layers: convolutions between the first and the last; ``None``: as many as the shipped ones have.
     """
 
-    def __init__(self, factor: int, channels: int = CHANNELS, layers: int = COMPACT_LAYERS) -> None:
+    def __init__(self, factor: int, channels: int = CHANNELS, layers: int | None = None) -> None:
         super().__init__()
+        layers = COMPACT_LAYERS[factor] if layers is None else layers
         self.linear = nn.Conv2d(1, factor * factor, LINEAR_TAPS, padding=LINEAR_TAPS // 2, padding_mode="replicate")
         self.first = nn.Conv2d(1, channels, 3, padding=1)
         self.body = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(layers))

@@ -11,11 +11,11 @@ COMPACT = "compact"
 FACTORS = (2, 3, 4)
 MODELS = (COMPACT, *UPSCALERS)
 
-COMPACT_LAYERS = 15
-"""Convolutions between the first and the last of the compact network, at most; the weights say how many there are."""
-MARGIN = COMPACT_LAYERS + 2
+COMPACT_LAYERS = {2: 15, 3: 14, 4: 14}
+"""Convolutions between the first and the last of the compact network, by factor, in the shipped weights."""
+MARGIN = {factor: layers + 2 for factor, layers in COMPACT_LAYERS.items()}
 """Pixels around a tile that the compact network's result depends on."""
-TILE = 32 * MARGIN
+TILE = 544
 """Pixels a side that a tile writes: less than 1.14 times is computed, in some 130 MB of features."""
 
 _EXACT_MARGIN = 40
@@ -75,7 +75,7 @@ def cut(settings: UpscaleSettings) -> Cut:
     overlap is a compromise.
     """
     if settings.model == COMPACT:
-        tile, overlap, multiple = TILE, MARGIN, 1
+        tile, overlap, multiple = TILE, MARGIN[settings.factor], 1
     else:
         published = UPSCALERS[settings.model]
         exact = published.margin <= _EXACT_MARGIN

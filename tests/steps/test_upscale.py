@@ -68,16 +68,17 @@ def test_published_networks_are_not_computed_much_more_than_once(model: str) -> 
     assert computed_share(tiles(6000, 4000, sides.tile, sides.overlap, sides.multiple)) < 1.3
 
 
-def test_the_margin_is_how_far_the_network_sees() -> None:
+@pytest.mark.parametrize("factor", FACTORS)
+def test_the_margin_is_how_far_the_network_sees(factor: int) -> None:
     from minimoto.engines.upscale_net import build_upscale
 
     torch = pytest.importorskip("torch")
-    network = build_upscale(2)(registry.model_path("upscale2"))
+    network = build_upscale(factor)(registry.model_path(f"upscale{factor}"))
     torch.set_num_threads(1)
     luma = torch.rand(1, 1, 49, 49, generator=torch.Generator().manual_seed(1), requires_grad=True)
-    network.requires_grad_(False)(luma)[0, 0, 48, 48].backward()
+    network.requires_grad_(False)(luma)[0, 0, 24 * factor, 24 * factor].backward()
     rows = luma.grad[0, 0].abs().sum(1).nonzero().flatten()
-    assert (int(rows.min()), int(rows.max())) == (24 - MARGIN, 24 + MARGIN)
+    assert (int(rows.min()), int(rows.max())) == (24 - MARGIN[factor], 24 + MARGIN[factor])
 
 
 @pytest.mark.parametrize("factor", FACTORS)
