@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from minimoto.engines.style_history import rows_on
+from minimoto.engines.style_history_cuda import CudaRows
 
 Evaluate = Callable[[Tensor], tuple[float, Tensor]]
 _LEAST_GROWTH = 1e-10
@@ -45,20 +46,25 @@ def lbfgs(evaluate: Evaluate, start: Tensor, iterations: int, corrections: int) 
     loss, gradient = evaluate(x)
     best, lowest = x.clone(), loss
     history = History(corrections, x.numel(), x.device)
-    for _ in range(iterations - 1):
-        flat = gradient.reshape(-1)
-        length = float(flat.abs().sum())
-        if not 0 < length < math.inf:
+    flat = gradient.reshape(-1)
+    direction = _first(flat, float(flat.abs().sum()))
+    for left in reversed(range(iterations - 1)):
+        if direction is None:
             break
-        direction = flat * -min(1.0, 1.0 / length) if history.empty else history.direction(flat)
         x += direction.view_as(x)
-        loss, next_gradient = evaluate(x)
-        history.add(direction, torch.sub(next_gradient.reshape(-1), flat, out=flat))
-        gradient = next_gradient
+        loss, gradient = evaluate(x)
         if loss < lowest:
             best.copy_(x)
             lowest = loss
+        if left:
+            before, flat = flat, gradient.reshape(-1)
+            direction = history.following(direction, torch.sub(flat, before, out=before), flat)
     return best
+
+
+def _first(gradient: Tensor, length: float) -> Tensor | None:
+    """A step down of at most 1 in the L1 norm; ``length`` is the gradient's. ``None`` where there is nowhere to go."""
+    return gradient * -min(1.0, 1.0 / length) if 0 < length < math.inf else None
 
 
 class History:
@@ -82,27 +88,58 @@ class History:
         """Whether there is nothing to take a direction from."""
         return not self._order
 
+    def following(self, step: Tensor, change: Tensor, gradient: Tensor) -> Tensor | None:
+        """The direction after a step, which is remembered as by :meth:`add`; ``None`` where there is nowhere to go."""
+        if isinstance(self._rows, CudaRows):
+            return self._following(self._rows, step, change, gradient)
+        self.add(step, change)
+        length = float(gradient.abs().sum())
+        return _first(gradient, length) if self.empty or not 0 < length < math.inf else self.direction(gradient)
+
+    def _following(self, rows: CudaRows, step: Tensor, change: Tensor, gradient: Tensor) -> Tensor | None:
+        """The same with one word from the device, for to ask it anything is to wait for it."""
+        slot = self._free()
+        first, used = 2 * slot, 2 * (max([*self._order, slot]) + 1)
+        alone = torch.stack([torch.dot(step, change), gradient.abs().sum()]).double()
+        rows.put_both(first, step, change)
+        found = rows.sums([step, change, gradient], 0, used)
+        told = torch.cat([found.flatten(), alone]).cpu()
+        products, (grown, length) = told[:-2].view(used, 3), told[-2:].tolist()
+        if grown > _LEAST_GROWTH and float(products[first, 1]) > _LEAST_GROWTH:
+            self._remembered(slot, products[:, :2])
+        if self.empty or not 0 < length < math.inf:
+            return _first(gradient, length)
+        weights, scale = self._weights(products[: self._used(), 2])
+        return rows.combined(weights, gradient, -scale)
+
     def add(self, step: Tensor, change: Tensor) -> None:
         """Remember a step, one over which the gradient did not grow along it left out; both may be written over."""
         if not float(torch.dot(step, change)) > _LEAST_GROWTH:
             return
-        slot = next(slot for slot in range(self._corrections + 1) if slot not in self._order)
+        slot = self._free()
         first = 2 * slot
         self._rows.put(first, step)
         self._rows.put(first + 1, change)
         # Rounding may have turned what grew hardly at all.
         if not float(self._rows.dots([change], first, first + 1)) > _LEAST_GROWTH:
             return
-        self._order = [*self._order, slot][-self._corrections :]
-        used = self._used()
-        found = self._rows.dots([step, change], 0, used)
-        self._products[:used, first : first + 2] = found
-        self._products[first : first + 2, :used] = found.T
+        used = 2 * (max([*self._order, slot]) + 1)
+        self._remembered(slot, self._rows.dots([step, change], 0, used))
 
     def direction(self, gradient: Tensor) -> Tensor:
         """The way to go: minus the inverse Hessian's estimate times ``gradient``."""
         weights, scale = self._weights(self._rows.dots([gradient], 0, self._used())[:, 0])
         return self._rows.combined(weights, gradient, -scale)
+
+    def _free(self) -> int:
+        return next(slot for slot in range(self._corrections + 1) if slot not in self._order)
+
+    def _remembered(self, slot: int, products: Tensor) -> None:
+        """Counts the pair of a slot, whose inner products with all rows so far are ``products``, (rows, 2)."""
+        first, used = 2 * slot, len(products)
+        self._order = [*self._order, slot][-self._corrections :]
+        self._products[:used, first : first + 2] = products
+        self._products[first : first + 2, :used] = products.T
 
     def _used(self) -> int:
         """Vectors up to the last one that counts; one slot among them may be free."""
