@@ -93,14 +93,16 @@ def fast(runs: int, highest: float) -> bool:
 
 
 def _uncaptured(engine: Any, photo: Any, look: Any) -> None:
-    """A painting whose operations torch is asked for one by one."""
+    """A painting whose operations torch is asked for one by one, so that it can count them."""
     from minimoto.engines import style_gpu
 
-    kept, style_gpu.GRAPHED = style_gpu.GRAPHED, 0
+    painter = engine._networks.gpu
+    kept, kernels = style_gpu.GRAPHED, painter._kernels
+    style_gpu.GRAPHED, painter._kernels = 0, None
     try:
         engine.apply(photo, look)
     finally:
-        style_gpu.GRAPHED = kept
+        style_gpu.GRAPHED, painter._kernels = kept, kernels
 
 
 def upscale(runs: int, highest: float) -> bool:

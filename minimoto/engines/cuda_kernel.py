@@ -25,7 +25,7 @@ USED = True
 """Whether there are any; without them torch's own operations do the work."""
 _FOLDER = Path(__file__).parent
 _NO_CONTEXT = 201
-Argument = Tensor | int | float
+Argument = Tensor | int | float | None
 
 
 class Kernels(Protocol):
@@ -36,8 +36,8 @@ class Kernels(Protocol):
 
         Parameters:
             grid, block: blocks of the grid and threads of a block, three numbers each.
-            arguments: tensors by their memory, whole numbers as ``int``, others as ``float``. The kernel cannot tell
-                whether they are what it takes.
+            arguments: tensors by their memory, ``None`` for none, whole numbers as ``int``, others as ``float``. The
+                kernel cannot tell whether they are what it takes.
 
         Raises:
             RuntimeError: it could not be started.
@@ -164,6 +164,6 @@ def _compiler() -> ctypes.CDLL:
 
 
 def _value(argument: Argument) -> ctypes._SimpleCData[object]:
-    if isinstance(argument, Tensor):
-        return ctypes.c_void_p(argument.data_ptr())  # type: ignore[return-value]
+    if argument is None or isinstance(argument, Tensor):
+        return ctypes.c_void_p(None if argument is None else argument.data_ptr())  # type: ignore[return-value]
     return ctypes.c_int(argument) if isinstance(argument, int) else ctypes.c_float(argument)  # type: ignore[return-value]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -34,7 +35,7 @@ from minimoto.engines.style_net import (
     enlarged,
 )
 
-_EPSILON = 1e-5
+EPSILON = 1e-5
 """That of :func:`torch.nn.functional.instance_norm`."""
 _CLOSE = 1e-9
 """How near to 1 the roots' iteration comes."""
@@ -42,6 +43,40 @@ _APART = 400
 """Times the least deviation of a covariance that the root of its norm may be; that of widened ones is 70 at most."""
 Rooted = tuple[Tensor, Tensor]
 """Root of a covariance ``(C, C)`` and mean ``(C, 1)``, float64."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a painting is made by, on the GPU.
+
+    Parameters:
+        code: ``(1, CODE)``.
+        near, far: root of the covariance and mean of the style's features: ``(C, C)`` and ``(C, 1)``, float64.
+        maps: the photo's colours to the wanted ones, and these to none: ``(2, 3, 4)``.
+        palette: ``(3, 4)``.
+        near_grain, far_grain: noise, ``(1, GRAIN, h, w)``.
+        rows, columns: of the photo, that those of the photo with its mirrored edges are.
+    """
+
+    code: Tensor
+    near: Rooted
+    far: Rooted
+    maps: Tensor
+    palette: Tensor
+    near_grain: Tensor
+    far_grain: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        grains = self.near_grain, self.far_grain
+        return self.code, *self.near, *self.far, self.maps, self.palette, *grains, self.rows, self.columns
+
+    def copied(self) -> Wanted:
+        """The same in memory of its own."""
+        code, near, near_mean, far, far_mean, *others = (one.clone() for one in self.tensors())
+        return Wanted(code, (near, near_mean), (far, far_mean), *others)
 
 
 class GpuNetwork(nn.Module):
@@ -140,7 +175,7 @@ def modulated(layer: Modulated, features: Tensor, code: Tensor) -> Tensor:
     """``layer`` on the features of a whole picture; sums in float32."""
     scale, offset = layer.affine(code)[:, :, None, None].split(layer.channels, 1)
     variance, mean = torch.var_mean(features.float(), (2, 3), correction=0, keepdim=True)
-    gain = (1 + scale) * torch.rsqrt(variance + _EPSILON)
+    gain = (1 + scale) * torch.rsqrt(variance + EPSILON)
     return torch.addcmul((offset - mean * gain).to(features.dtype), features, gain.to(features.dtype))
 
 
@@ -151,7 +186,7 @@ def moved(features: Sequence[Tensor], aims: Sequence[Rooted]) -> list[Tensor]:
     covariances = []
     for flat, mean in zip(flats, means, strict=True):
         centred = flat - mean.float()
-        covariances.append(_widened((centred.T @ centred).double() / len(flat)))
+        covariances.append(widened((centred.T @ centred).double() / len(flat)))
     found = []
     for one, flat, mean, inverse, (root, wanted) in zip(
         features, flats, means, inverse_roots(covariances), aims, strict=True
@@ -164,7 +199,8 @@ def moved(features: Sequence[Tensor], aims: Sequence[Rooted]) -> list[Tensor]:
     return found
 
 
-def _widened(covariance: Tensor) -> Tensor:
+def widened(covariance: Tensor) -> Tensor:
+    """As :func:`minimoto.engines.style_transport.widened`."""
     one = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
     spread = (covariance * one).sum() / len(covariance)
     return covariance + (SPARE * spread + 1e-5) * one

@@ -6,7 +6,6 @@ matrices are summed in float32, what pulls on features is rounded to bfloat16 as
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Mapping
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from minimoto.engines.cuda_graph import Captured
+from minimoto.engines.gpu_products import products
 from minimoto.engines.style_optimise_settings import OptimiseOptions
 from minimoto.engines.vgg import LEVELS
 from minimoto.engines.vgg_cuda import CudaFeatures
@@ -113,25 +113,6 @@ class WholeEvaluation:
         else:
             own = torch.addmm(gradient.permute(0, 2, 3, 1).reshape(-1, channels), flat, matrix)
         return own.view(1, height, width, channels).permute(0, 3, 1, 2), loss
-
-
-def products(flat: Tensor) -> Tensor:
-    """The products of all pairs of columns of ``(n, channels)``, summed in float32: ``(channels, channels)``."""
-    if flat.is_cuda and flat.dtype != torch.float32 and _sums_wide():
-        return torch.mm(flat.T, flat, out_dtype=torch.float32)
-    wide = flat.float()
-    return wide.T @ wide
-
-
-@functools.cache
-def _sums_wide() -> bool:
-    """Whether torch has products of half precision that are float32 (from 2.8 on)."""
-    one = torch.ones(16, 16, dtype=torch.bfloat16, device="cuda")
-    try:
-        return torch.mm(one, one, out_dtype=torch.float32).dtype == torch.float32
-    except (TypeError, RuntimeError) as error:
-        log.warning("optimise: torch has no float32 products of bfloat16, so features are widened, slowly: %s", error)
-        return False
 
 
 def _tv(pixels: Tensor, weight: float, gradient: Tensor) -> Tensor:

@@ -51,6 +51,10 @@ static inline float __shfl_xor_sync(unsigned, float value, int mask) {
     turn();
     return found;
 }
+static inline unsigned __shfl_xor_sync(unsigned all, unsigned value, int mask) {
+    return __float_as_uint(__shfl_xor_sync(all, __uint_as_float(value), mask));
+}
+static inline void atomicAdd(unsigned long long* sum, unsigned long long value) { *sum += value; }
 static void run_fiber() {
     body(given);
     fibers[current].done = true;

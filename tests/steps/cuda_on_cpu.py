@@ -69,6 +69,6 @@ def _shim(name: str, parameters: str) -> str:
 
 
 def _value(argument: Argument) -> object:
-    if isinstance(argument, Tensor):
-        return ctypes.c_void_p(argument.data_ptr())
+    if argument is None or isinstance(argument, Tensor):
+        return ctypes.c_void_p(None if argument is None else argument.data_ptr())
     return ctypes.c_int(argument) if isinstance(argument, int) else ctypes.c_float(argument)

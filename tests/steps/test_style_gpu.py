@@ -3,22 +3,26 @@ no GPU."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from cuda_on_cpu import on_cpu
 from numpy.typing import NDArray
 from style_weights import engine, picture, weights  # noqa: F401
 from torch import nn
 from torch.nn import functional
 
+from minimoto.engines import gpu_copies, style_gpu
 from minimoto.engines.runtime import ENOUGH
 from minimoto.engines.runtime_check import psnr
 from minimoto.engines.style import FastStyle, Look
 from minimoto.engines.style_colour import statistics
 from minimoto.engines.style_gpu import GpuPainter
+from minimoto.engines.style_gpu_kernels import KernelNetwork
 from minimoto.engines.style_gpu_net import Doubling, inverse_roots, moved
 from minimoto.engines.style_gpu_planes import area
 from minimoto.engines.style_painting import Asked, Painting
@@ -33,7 +37,7 @@ DEVICES = [
         "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
     ),
 ]
-EXACT = {"cpu": 70.0, "cuda": ENOUGH}
+EXACT = {"cpu": 70.0, "kernels": ENOUGH, "cuda": ENOUGH, "cuda, without kernels": ENOUGH}
 """Decibels that a painting is held to."""
 
 
@@ -42,9 +46,18 @@ def look(engine: FastStyle) -> Look:  # noqa: F811
     return engine.look([picture(400, 300, 7)])
 
 
-@pytest.fixture(scope="module", params=DEVICES)
+WAYS = [DEVICES[0], "kernels", DEVICES[1], pytest.param("cuda, without kernels", marks=DEVICES[1].marks)]
+
+
+@pytest.fixture(scope="module", params=WAYS)
 def painter(request: pytest.FixtureRequest, weights: Path) -> tuple[str, GpuPainter]:  # noqa: F811
-    return request.param, GpuPainter(weights, request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style_gpu, "KERNELS", request.param == "cuda")
+        made = GpuPainter(weights, "cuda" if request.param.startswith("cuda") else "cpu")
+    if request.param == "kernels":
+        made._kernels = KernelNetwork(made._network, on_cpu("style_gpu"))
+    assert (made._kernels is None) == (request.param in ("cpu", "cuda, without kernels"))
+    return request.param, made
 
 
 def held(one: Pixels, other: Pixels) -> float:
@@ -102,6 +115,41 @@ def test_photos_go_to_the_gpu_as_a_whole(
     assert held(engine.apply(photo, look, FastOptions(colors="keep")), wanted) > EXACT[painter[0]] - 10
     monkeypatch.setattr(GpuPainter, "takes", lambda self, pixels: False)
     assert np.array_equal(engine.apply(photo, look, FastOptions(colors="keep")), wanted)
+
+
+def test_kernels_are_tried_before_they_are_used(
+    weights: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gpu = GpuPainter(weights, "cpu")
+    monkeypatch.setattr(style_gpu.cuda_kernel, "kernels", lambda name, instead: on_cpu(name))
+    with caplog.at_level(logging.INFO, "minimoto.runtime"):
+        assert gpu._by_kernels(gpu._network) is not None
+    assert "by kernels between convolutions" in caplog.text
+    monkeypatch.setattr("minimoto.engines.style_gpu_kernels.EDGE", 14)
+    assert gpu._by_kernels(gpu._network) is None
+    assert "so torch's operations paint, more slowly" in caplog.text
+    monkeypatch.setattr(style_gpu.cuda_kernel, "kernels", lambda name, instead: None)
+    assert gpu._by_kernels(gpu._network) is None
+
+
+def test_a_photo_goes_there_once(look: Look, painter: tuple[str, GpuPainter], monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, ...]] = []
+    there = gpu_copies.there
+    monkeypatch.setattr(gpu_copies, "there", lambda array, device: sent.append(array.shape) or there(array, device))
+    _, gpu = painter
+    photo, other = picture(60, 40), picture(50, 40)
+    wanted = [gpu.styled(one, statistics(one), look.vector, look.colours, 0) for one in (photo, other)]
+    sent.clear()
+    for one, found in zip((photo, other), wanted, strict=True):
+        own = gpu.statistics(one, kept=True)
+        got = gpu.styled(one, own, look.vector, look.colours, 0)
+        assert np.abs(got.astype(int) - found).max() <= 1
+    assert len(sent) == 2
+    gpu.statistics(photo, kept=True)
+    assert np.array_equal(gpu.styled(other, statistics(other), look.vector, look.colours, 0), wanted[1])
+    assert len(sent) == 4
 
 
 @pytest.mark.parametrize("size", [(100, 80), (64, 64), (1, 1), (4099, 1)])
