@@ -37,8 +37,6 @@ _BICUBIC = 2
 """Pixels around one that its bicubic enlargement depends on."""
 _EXAMPLE = 96, 104
 """Height and width of the photo that a faster way is tried on."""
-_LEVELS = 2
-"""Levels of 255 that what it gives may lie apart, at most."""
 _INSTEAD = "torch's operations enlarge, more slowly"
 
 
@@ -115,8 +113,8 @@ class GpuUpscaler:
         """Half precision, if that holds :data:`ENOUGH` to float32."""
         layers = Layers(network, self._factor, self._device, torch.float16)
         half = ByTorch(layers)
-        held, apart = self._held(half, self._example((*_EXAMPLE, 3), torch.uint8))
-        if held > ENOUGH and apart <= _LEVELS:
+        held = self._held(half, self._example((*_EXAMPLE, 3), torch.uint8))
+        if held > ENOUGH:
             self._layers, self._plain = layers, half
             log.info("upscale: enlarged on the GPU in half precision, %.1f dB from fp32", held)
         else:
@@ -137,20 +135,19 @@ class GpuUpscaler:
         if kernels is None:
             return None
         made = ByKernels(self._layers, kernels)
-        held, apart = self._held(made, self._example((*_EXAMPLE, *photo.shape[2:]), photo.dtype))
-        if held > ENOUGH and apart <= _LEVELS:
+        held = self._held(made, self._example((*_EXAMPLE, *photo.shape[2:]), photo.dtype))
+        if held > ENOUGH:
             log.info("upscale: by kernels at both ends, %.1f dB from fp32", held)
             return made
-        log.warning("upscale: the kernels hold only %.1f dB to fp32, %.1f levels apart, so %s", held, apart, _INSTEAD)
+        log.warning("upscale: the kernels hold only %.1f dB to fp32, not %.0f, so %s", held, ENOUGH, _INSTEAD)
         return None
 
-    def _held(self, way: Way, photo: Tensor) -> tuple[float, float]:
-        """How near ``way`` comes to float32: in dB what the network says, and in levels of 255 the result at most."""
+    def _held(self, way: Way, photo: Tensor) -> float:
+        """How near ``way`` comes to float32, in dB: in what the network says of ``photo``, and in the result."""
         with torch.inference_mode():
             said = [one.missed(photo).float().cpu().numpy() for one in (way, self._exact)]
-            made = [one(photo).double().cpu().numpy() for one in (way, self._exact)]
-        apart = np.abs(made[0] - made[1]).max() * 255 / torch.iinfo(photo.dtype).max
-        return psnr(*said), float(apart)
+            made = [one(photo).float().cpu().numpy() for one in (way, self._exact)]
+        return min(psnr(*said), psnr(*made))
 
     def _example(self, shape: tuple[int, ...], kind: torch.dtype) -> Tensor:
         chance = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from cuda_on_cpu import on_cpu
 from numpy.typing import NDArray
 from upscale_engines import photo
 
-from minimoto.engines import cuda_kernel, upscale_gpu, upscale_gpu_net
+from minimoto.engines import cuda_kernel, upscale_gpu, upscale_gpu_net, upscale_net
 from minimoto.engines.runtime import ENOUGH
 from minimoto.engines.runtime_check import psnr
 from minimoto.engines.runtime_device import Device
@@ -116,6 +117,23 @@ def test_the_kernels_give_what_torch_gives(factor: int, kind: str) -> None:
     assert apart.max() <= max(1, white / 255)
     if white == 255:
         assert apart.mean() < 0.05
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_the_kernels_are_tried_before_they_are_used(
+    factor: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = gpu(factor, "cpu", 10**6)
+    made = upscale_net.build_upscale(factor)(WEIGHTS / f"upscale{factor}.safetensors")
+    found._layers = Layers(made, factor, torch.device("cpu"), torch.float16)
+    monkeypatch.setattr(cuda_kernel, "kernels", lambda name, instead, **defined: on_cpu(name, **defined))
+    there = torch.from_numpy(photo(20, 30))
+    with caplog.at_level(logging.INFO, "minimoto.runtime"):
+        assert isinstance(found._way(there), ByKernels)
+    assert "by kernels at both ends" in caplog.text
+    monkeypatch.setattr(upscale_gpu_net, "cubic_taps", lambda factor: cubic_taps(factor)[::-1].copy())
+    assert found._by_kernels(there) is None
+    assert "so torch's operations enlarge" in caplog.text
 
 
 @pytest.mark.parametrize("factor", FACTORS)
