@@ -1,8 +1,8 @@
 """Kernels of ours for NVIDIA's GPUs: CUDA C++ beside this file, compiled by NVRTC where they are first needed.
 
-NVRTC comes with torch's CUDA packages and needs neither a compiler nor headers; a file of ours takes it a tenth of a
-second. Kernels are launched on torch's current stream, so that a CUDA graph captures them with torch's own. Whoever
-asks for kernels has another way by torch's operations, which is also what they are tested against.
+NVRTC comes with torch's CUDA packages and needs neither a compiler nor headers; a file of ours takes it up to a second,
+once a machine. Kernels are launched on torch's current stream, so that a CUDA graph captures them with torch's own.
+Whoever asks for kernels has another way by torch's operations, which is also what they are tested against.
 
 Source: NVIDIA, "NVRTC" and "CUDA Driver API", ``cuModuleLoadData`` and ``cuLaunchKernel``.
 """
@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import logging
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from minimoto.engines.runtime_cache import cache_dir
 
 log = logging.getLogger("minimoto.runtime")
 
@@ -58,11 +63,11 @@ class Compiled:
 
     def __init__(self, source: str, options: Sequence[str] = ()) -> None:
         self._driver = ctypes.CDLL("libcuda.so.1")
-        image = compiled(source, options)
+        code = image(source, options)
         # A module is loaded to the context that torch made current.
         torch.zeros(1, device="cuda")
         self._module = ctypes.c_void_p()
-        self._check(self._driver.cuModuleLoadData(ctypes.byref(self._module), image), "cuModuleLoadData")
+        self._check(self._driver.cuModuleLoadData(ctypes.byref(self._module), code), "cuModuleLoadData")
         self._functions: dict[str, ctypes.c_void_p] = {}
 
     def launch(self, name: str, grid: Sequence[int], block: Sequence[int], *arguments: Argument) -> None:
@@ -107,32 +112,50 @@ def blocks(count: int, size: int) -> int:
     return -(-count // size)
 
 
-def compiled(source: str, options: Sequence[str] = ()) -> ctypes.Array[ctypes.c_char]:
-    """The machine code of CUDA C++ for the current GPU.
+def image(source: str, options: Sequence[str] = ()) -> bytes:
+    """The machine code of CUDA C++ for the current GPU, kept for the next process.
 
     Raises:
         OSError: there is no NVRTC.
         RuntimeError: it does not compile; the message is the compiler's.
     """
     compiler = _compiler()
+    version = (ctypes.c_int * 2)()
+    compiler.nvrtcVersion(ctypes.byref(version, 0), ctypes.byref(version, ctypes.sizeof(ctypes.c_int)))
     major, minor = torch.cuda.get_device_capability()
     given = [f"--gpu-architecture=sm_{major}{minor}", "--std=c++17", *options]
+    written = "\0".join([source, *given, *map(str, version)])
+    kept = cache_dir() / "kernels" / f"{hashlib.sha256(written.encode()).hexdigest()[:32]}.cubin"
+    if kept.exists():
+        return kept.read_bytes()
+    made = _compiled(compiler, source, given)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
+            file.write(made)
+        os.replace(file.name, kept)
+    except OSError as error:
+        log.warning("machine code of kernels cannot be kept, so it is compiled in every process: %s", error)
+    return made
+
+
+def _compiled(compiler: ctypes.CDLL, source: str, options: Sequence[str]) -> bytes:
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     code = compiler.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None)
     if code:
         raise RuntimeError(f"NVRTC error {code}")
     try:
-        array = (ctypes.c_char_p * len(given))(*[one.encode() for one in given])
-        code = compiler.nvrtcCompileProgram(program, len(given), array)
+        array = (ctypes.c_char_p * len(options))(*[one.encode() for one in options])
+        code = compiler.nvrtcCompileProgram(program, len(options), array)
         if code:
             compiler.nvrtcGetProgramLogSize(program, ctypes.byref(size))
             said = ctypes.create_string_buffer(size.value)
             compiler.nvrtcGetProgramLog(program, said)
             raise RuntimeError(f"NVRTC error {code}: {said.value.decode(errors='replace').strip()}")
         compiler.nvrtcGetCUBINSize(program, ctypes.byref(size))
-        image = ctypes.create_string_buffer(size.value)
-        compiler.nvrtcGetCUBIN(program, image)
-        return image
+        found = ctypes.create_string_buffer(size.value)
+        compiler.nvrtcGetCUBIN(program, found)
+        return found.raw
     finally:
         compiler.nvrtcDestroyProgram(ctypes.byref(program))
 

@@ -10,12 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+STAGED = 24 * 2**20
+"""Bytes up to which an array is copied to page-locked memory first. Larger ones are not in the processor's cache, where
+to read them twice took longer, 6.7 ms for 36 MB, than the driver's way of 3.7."""
+
 
 def there(array: NDArray[Any], device: torch.device) -> Tensor:
     """A copy of an array of any shape on ``device``; what follows on the current stream finds it there."""
     if device.type != "cuda":
         return torch.from_numpy(np.array(array)).to(device)
     whole = np.ascontiguousarray(array)
+    if whole.nbytes > STAGED:
+        return _lent(whole).to(device)
     locked = torch.empty(whole.shape, dtype=torch.from_numpy(np.empty(0, whole.dtype)).dtype, pin_memory=True)
     # Several threads copy, where numpy has one.
     locked.copy_(_lent(whole))

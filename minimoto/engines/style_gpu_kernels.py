@@ -114,6 +114,7 @@ class KernelNetwork:
         self._up.bias, self._up_shift = None, trunk.up.bias.double()
         self._widen, self._out = _Layer(network.up.convolution), _Layer(network.out.convolution, outputs=_FULL)
         self._style: tuple[Tensor, tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]] | None = None
+        self._covered: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self._kept: list[tuple[Wanted, tuple[Tensor, ...]]] = []
 
     def prepared(self, wanted: Wanted) -> Prepared:
@@ -136,10 +137,7 @@ class KernelNetwork:
     def shrunk(self, photo: Tensor, size: tuple[int, int]) -> Tensor:
         """``(H, W, 3)``, bytes, at ``size`` (width, height), each pixel the mean of those that it covers."""
         height, width = size[1], size[0]
-        given = []
-        for side, count in zip(photo.shape[:2], (height, width), strict=True):
-            places, shares = taps(side, count)
-            given += [torch.from_numpy(places).int().to(photo.device), torch.from_numpy(shares).to(photo.device)]
+        given = [*self._taps(photo.shape[0], height), *self._taps(photo.shape[1], width)]
         out = torch.empty(height, width, 3, dtype=torch.uint8, device=photo.device)
         sizes = photo.shape[1], height, width, len(given[0]), len(given[2])
         self._launch("shrunk", height * width, photo, *given, out, *sizes)
@@ -202,6 +200,17 @@ class KernelNetwork:
         found = (*added, wanted.rows.int(), wanted.columns.int())
         self._kept = [*self._kept, (wanted, found)][-_KEPT:]
         return found
+
+    def _taps(self, length: int, count: int) -> tuple[Tensor, Tensor]:
+        """Those of :func:`~minimoto.engines.style_gpu_planes.taps` on the device, kept for the next photo."""
+        key = length, count
+        if key not in self._covered:
+            while len(self._covered) >= 2 * _KEPT:
+                self._covered.pop(next(iter(self._covered)))
+            places, shares = (torch.from_numpy(one) for one in taps(length, count))
+            device = self._network.affine.weight.device
+            self._covered[key] = places.int().to(device), shares.to(device)
+        return self._covered[key]
 
     def _laid(
         self,

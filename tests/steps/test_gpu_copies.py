@@ -18,7 +18,11 @@ DEVICES = [
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float64])
-def test_arrays_of_any_layout_arrive_and_come_back(device: str, kind: type) -> None:
+@pytest.mark.parametrize("staged", [True, False])
+def test_arrays_of_any_layout_arrive_and_come_back(
+    device: str, kind: type, monkeypatch: pytest.MonkeyPatch, *, staged: bool
+) -> None:
+    monkeypatch.setattr(gpu_copies, "STAGED", 10**6 if staged else 0)
     array = np.arange(60).reshape(4, 5, 3).astype(kind)
     read_only = array.copy()
     read_only.flags.writeable = False
