@@ -62,21 +62,21 @@ extern "C" __global__ void put(float* one, float* other, signed char* values, fl
     stored(vector, at, length, kept);
 }
 
-/* Inner products of the first rows with three vectors, part by part: sums (rows, 3, parts), a warp's share each.
+/* Inner products of the first rows with two vectors, part by part: sums (rows, 2, parts), a warp's share each.
    A grid of (parts / WARPS, rows / GROUP). */
-extern "C" __global__ void dots(const float* one, const float* two, const float* three, const signed char* values,
-                                const float* scales, float* sums, int rows, int blocks, int length, int parts) {
+extern "C" __global__ void dots(const float* one, const float* two, const signed char* values, const float* scales,
+                                float* sums, int rows, int blocks, int length, int parts) {
     int lane = threadIdx.x % 32, part = blockIdx.x * WARPS + threadIdx.x / 32;
     if (part >= parts) return;
-    const float* vectors[3] = {one, two, three};
-    float4 v[3][PART];
+    const float* vectors[2] = {one, two};
+    float4 v[2][PART];
 #pragma unroll
-    for (int n = 0; n < 3; n++)
+    for (int n = 0; n < 2; n++)
 #pragma unroll
         for (int k = 0; k < PART; k++) v[n][k] = loaded(vectors[n], ((long long)part * PART + k) * 128 + 4 * lane, length);
     int last = min(rows, (int)(blockIdx.y + 1) * GROUP);
     for (int row = blockIdx.y * GROUP; row < last; row++) {
-        float sum[3] = {0.f, 0.f, 0.f};
+        float sum[2] = {0.f, 0.f};
 #pragma unroll
         for (int k = 0; k < PART; k++) {
             int block = part * PART + k;
@@ -86,14 +86,14 @@ extern "C" __global__ void dots(const float* one, const float* two, const float*
             steps.all = ((const unsigned*)values)[at * 32 + lane];
             float scale = scales[at];
 #pragma unroll
-            for (int n = 0; n < 3; n++)
+            for (int n = 0; n < 2; n++)
                 sum[n] += scale * (steps.each[0] * v[n][k].x + steps.each[1] * v[n][k].y + steps.each[2] * v[n][k].z +
                                    steps.each[3] * v[n][k].w);
         }
 #pragma unroll
-        for (int n = 0; n < 3; n++) {
+        for (int n = 0; n < 2; n++) {
             for (int mask = 16; mask; mask /= 2) sum[n] += __shfl_xor_sync(0xffffffffu, sum[n], mask);
-            if (lane == 0) sums[((long long)row * 3 + n) * parts + part] = sum[n];
+            if (lane == 0) sums[((long long)row * 2 + n) * parts + part] = sum[n];
         }
     }
 }

@@ -15,7 +15,7 @@ USED = True
 _WARPS, _PART, _GROUP = 8, 8, 16
 """Those of ``style_history_cuda.cu``."""
 _BLOCK = 32 * _WARPS, 1, 1
-_VECTORS = 3
+_VECTORS = 2
 _INSTEAD = "torch remembers L-BFGS's steps, more slowly"
 
 
@@ -37,7 +37,7 @@ class CudaRows:
         self._put(row, one, other, 2)
 
     def sums(self, vectors: Sequence[Tensor], first: int, last: int) -> Tensor:
-        """Inner products of the rows from ``first`` to ``last`` with up to three vectors, on the device.
+        """Inner products of the rows from ``first`` to ``last`` with one vector or two, on the device.
 
         Returns:
             (rows, vectors), float64.
