@@ -59,7 +59,7 @@ def lbfgs(evaluate: Evaluate, start: Tensor, iterations: int, corrections: int) 
             lowest = loss
         if left:
             before, flat = flat, gradient.reshape(-1)
-            direction = history.following(direction, torch.sub(flat, before, out=before), flat)
+            direction = history.following(direction, before, flat)
     return best
 
 
@@ -92,25 +92,25 @@ class History:
         """Whether there is nothing to take a direction from."""
         return not self._order
 
-    def following(self, step: Tensor, change: Tensor, gradient: Tensor) -> Tensor | None:
-        """The direction after a step, which is remembered as by :meth:`add`; ``None`` where there is nowhere to go."""
+    def following(self, step: Tensor, before: Tensor, gradient: Tensor) -> Tensor | None:
+        """The direction after a step, which is remembered as by :meth:`add`; ``None`` where there is nowhere to go.
+
+        Parameters:
+            before: the gradient before the step, which is written over, as the step may be.
+        """
         if isinstance(self._rows, CudaRows):
-            return self._following(self._rows, step, change, gradient)
-        self.add(step, change)
+            return self._following(self._rows, step, before, gradient)
+        self.add(step, torch.sub(gradient, before, out=before))
         length = float(gradient.abs().sum())
         return _first(gradient, length) if self.empty or not 0 < length < math.inf else self.direction(gradient)
 
-    def _following(self, rows: CudaRows, step: Tensor, change: Tensor, gradient: Tensor) -> Tensor | None:
+    def _following(self, rows: CudaRows, step: Tensor, before: Tensor, gradient: Tensor) -> Tensor | None:
         """The same with one word from the device, for to ask it anything is to wait for it."""
         slot = self._free()
-        first, used = 2 * slot, 2 * (max([*self._order, slot]) + 1)
-        alone = torch.stack([torch.dot(step, change), gradient.abs().sum()]).double()
-        rows.put_both(first, step, change)
-        found = rows.sums([change, gradient], 0, used)
-        told = torch.cat([found.flatten(), alone]).cpu()
-        products, (grown, length) = told[:-2].view(used, 2), told[-2:].tolist()
-        if grown > _LEAST_GROWTH and float(products[first, 0]) > _LEAST_GROWTH:
-            self._remembered(slot, products[:, 0])
+        products = rows.remember(2 * slot, step, before, gradient, 2 * (max([*self._order, slot]) + 1))
+        grown, length = products[-1].tolist()
+        if grown > _LEAST_GROWTH and float(products[2 * slot, 0]) > _LEAST_GROWTH:
+            self._remembered(slot, products[:-1, 0])
         if self.empty or not 0 < length < math.inf:
             return _first(gradient, length)
         weights, scale = self._weights(products[: self._used(), 1])

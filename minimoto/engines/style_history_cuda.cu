@@ -6,8 +6,8 @@
 #define LEVELS 127.f
 #define TINY (1e-30f / LEVELS)
 #define WARPS 8
-#define PART 8 /* blocks of 128 that a warp of dots has */
-#define GROUP 16 /* rows that it does */
+#define PART 8 /* blocks of 128 that a warp of dots and remember has */
+#define GROUP 16 /* rows that one of dots does */
 
 union Steps {
     unsigned all;
@@ -40,14 +40,8 @@ __device__ __forceinline__ void stored(float* vector, long long at, long long le
     if (at + 3 < length) vector[at + 3] = value.w;
 }
 
-/* Remembers two vectors in two rows, from the first one's values and scales on; the vectors become what is remembered.
-   A grid of (blocks / WARPS, 2). */
-extern "C" __global__ void put(float* one, float* other, signed char* values, float* scales, int blocks, int length) {
-    int lane = threadIdx.x % 32, block = blockIdx.x * WARPS + threadIdx.x / 32;
-    if (block >= blocks) return;
-    float* vector = blockIdx.y ? other : one;
-    long long at = (long long)block * 128 + 4 * lane, row = (long long)blockIdx.y * blocks;
-    float4 v = loaded(vector, at, length);
+/* Four values of a warp's block, as they are remembered. */
+__device__ __forceinline__ float4 rounded(float4 v, unsigned* values, float* scale_of, long long block, int lane) {
     float most = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
     for (int mask = 16; mask; mask /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, mask));
     float scale = most / LEVELS;
@@ -56,10 +50,47 @@ extern "C" __global__ void put(float* one, float* other, signed char* values, fl
     float near[4] = {rintf(v.x * inverse), rintf(v.y * inverse), rintf(v.z * inverse), rintf(v.w * inverse)};
     Steps steps;
     for (int k = 0; k < 4; k++) steps.each[k] = (signed char)near[k];
-    ((unsigned*)values)[(row + block) * 32 + lane] = steps.all;
-    if (lane == 0) scales[row + block] = scale;
+    values[block * 32 + lane] = steps.all;
+    if (lane == 0) scale_of[block] = scale;
     float4 kept = {near[0] * scale, near[1] * scale, near[2] * scale, near[3] * scale};
-    stored(vector, at, length, kept);
+    return kept;
+}
+
+/* Remembers a vector in a row, and makes it what is remembered. A grid of (blocks / WARPS). */
+extern "C" __global__ void put(float* vector, signed char* values, float* scales, int blocks, int length) {
+    int lane = threadIdx.x % 32, block = blockIdx.x * WARPS + threadIdx.x / 32;
+    if (block >= blocks) return;
+    long long at = (long long)block * 128 + 4 * lane;
+    stored(vector, at, length, rounded(loaded(vector, at, length), (unsigned*)values, scales, block, lane));
+}
+
+/* Remembers a step in a row, and in the next one the gradient's change over it, which takes the place of the gradient
+   before; both become what is remembered of them. sums: (2, parts), a warp's shares of the product of the two as they
+   were, and of the gradient's magnitudes. A grid of (parts / WARPS). */
+extern "C" __global__ void remember(float* step, float* before, const float* gradient, signed char* values,
+                                    float* scales, float* sums, int blocks, int length, int parts) {
+    int lane = threadIdx.x % 32, part = blockIdx.x * WARPS + threadIdx.x / 32;
+    if (part >= parts) return;
+    float grown = 0.f, size = 0.f;
+    for (int k = 0; k < PART; k++) {
+        int block = part * PART + k;
+        if (block >= blocks) break;
+        long long at = (long long)block * 128 + 4 * lane;
+        float4 s = loaded(step, at, length), b = loaded(before, at, length), g = loaded(gradient, at, length);
+        float4 change = {g.x - b.x, g.y - b.y, g.z - b.z, g.w - b.w};
+        grown += s.x * change.x + s.y * change.y + s.z * change.z + s.w * change.w;
+        size += fabsf(g.x) + fabsf(g.y) + fabsf(g.z) + fabsf(g.w);
+        stored(step, at, length, rounded(s, (unsigned*)values, scales, block, lane));
+        stored(before, at, length, rounded(change, (unsigned*)values, scales, (long long)blocks + block, lane));
+    }
+    for (int mask = 16; mask; mask /= 2) {
+        grown += __shfl_xor_sync(0xffffffffu, grown, mask);
+        size += __shfl_xor_sync(0xffffffffu, size, mask);
+    }
+    if (lane == 0) {
+        sums[part] = grown;
+        sums[parts + part] = size;
+    }
 }
 
 /* Inner products of the first rows with two vectors, part by part: sums (rows, 2, parts), a warp's share each.

@@ -30,29 +30,42 @@ class CudaRows:
 
     def put(self, row: int, vector: Tensor) -> None:
         """See :class:`~minimoto.engines.style_history.Rows`."""
-        self._put(row, vector, vector, 1)
+        given = self._checked(vector), self._values[row], self._scales[row]
+        grid = cuda_kernel.blocks(self._blocks, _WARPS), 1, 1
+        self._kernels.launch("put", grid, _BLOCK, *given, self._blocks, self._length)
 
-    def put_both(self, row: int, one: Tensor, other: Tensor) -> None:
-        """Remember two vectors in this row and the next one, as :meth:`put` does."""
-        self._put(row, one, other, 2)
+    def remember(self, row: int, step: Tensor, before: Tensor, gradient: Tensor, last: int) -> Tensor:
+        """Remember a step in this row, and in the next one the gradient's change over it.
 
-    def sums(self, vectors: Sequence[Tensor], first: int, last: int) -> Tensor:
-        """Inner products of the rows from ``first`` to ``last`` with one vector or two, on the device.
+        Parameters:
+            before: the gradient there; the change takes its place. Change and step become what is remembered of them.
+            last: up to which row inner products are wanted.
 
         Returns:
-            (rows, vectors), float64.
+            On the CPU, float64, ``(last + 1, 2)``: the inner products of the rows with the change and the gradient, and
+            behind them that of step and change before they were rounded, and the gradient's L1 norm.
         """
-        rows = last - first
-        given = [self._checked(vectors[min(place, len(vectors) - 1)]) for place in range(_VECTORS)]
-        found = torch.empty(rows, _VECTORS, self._parts, device=self._values.device)
-        grid = cuda_kernel.blocks(self._parts, _WARPS), cuda_kernel.blocks(rows, _GROUP), 1
-        sizes = rows, self._blocks, self._length, self._parts
-        self._kernels.launch("dots", grid, _BLOCK, *given, self._values[first], self._scales[first], found, *sizes)
-        return found.sum(2, dtype=torch.float64)[:, : len(vectors)]
+        found = torch.empty(last + 1, _VECTORS, self._parts, device=self._values.device)
+        given = self._checked(step), self._checked(before), self._checked(gradient)
+        grid = cuda_kernel.blocks(self._parts, _WARPS), 1, 1
+        sizes = self._blocks, self._length, self._parts
+        own = self._values[row], self._scales[row], found[last]
+        self._kernels.launch("remember", grid, _BLOCK, *given, *own, *sizes)
+        self._dots((before, gradient), 0, last, found)
+        return found.sum(2, dtype=torch.float64).cpu()
 
     def dots(self, vectors: Sequence[Tensor], first: int, last: int) -> Tensor:
         """See :class:`~minimoto.engines.style_history.Rows`."""
-        return self.sums(vectors, first, last).cpu()
+        found = torch.empty(last - first, _VECTORS, self._parts, device=self._values.device)
+        self._dots((vectors[0], vectors[-1]), first, last, found)
+        return found.sum(2, dtype=torch.float64).cpu()[:, : len(vectors)]
+
+    def _dots(self, vectors: tuple[Tensor, Tensor], first: int, last: int, found: Tensor) -> None:
+        """Inner products of the rows from ``first`` to ``last``, part by part, into ``(rows, 2, parts)``."""
+        rows = last - first
+        given = self._checked(vectors[0]), self._checked(vectors[1]), self._values[first], self._scales[first]
+        grid = cuda_kernel.blocks(self._parts, _WARPS), cuda_kernel.blocks(rows, _GROUP), 1
+        self._kernels.launch("dots", grid, _BLOCK, *given, found, rows, self._blocks, self._length, self._parts)
 
     def combined(self, weights: Tensor, vector: Tensor, own: float) -> Tensor:
         """See :class:`~minimoto.engines.style_history.Rows`."""
@@ -61,11 +74,6 @@ class CudaRows:
         grid = cuda_kernel.blocks(self._blocks, _WARPS), 1, 1
         self._kernels.launch("combine", grid, _BLOCK, *given, len(kept), self._blocks, self._length)
         return out
-
-    def _put(self, row: int, one: Tensor, other: Tensor, count: int) -> None:
-        given = self._checked(one), self._checked(other), self._values[row], self._scales[row]
-        grid = cuda_kernel.blocks(self._blocks, _WARPS), count, 1
-        self._kernels.launch("put", grid, _BLOCK, *given, self._blocks, self._length)
 
     def _checked(self, vector: Tensor) -> Tensor:
         """The kernels cannot see that it is as long, and lies as, they think."""
