@@ -173,7 +173,9 @@ class GpuPainter:
         """Gives back the memory of the graphs and of what is kept of the last photo."""
         self._graphs.clear()
         self._sizes.clear()
-        self._style = self._placed = None
+        self._style = self._colours = self._placed = None
+        if self._kernels is not None:
+            self._kernels.release()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -154,6 +154,12 @@ class KernelNetwork:
         self._launch("begun", photo.numel() // 3, photo, small, broad, matrix.contiguous(), out, *sizes)
         return out
 
+    def release(self) -> None:
+        """Gives back the memory of what is kept of the last photos."""
+        self._style = None
+        self._kept.clear()
+        self._covered.clear()
+
     def painted(self, photo: Tensor, made: Prepared) -> Tensor:
         """``(H, W, 3)``, bytes, to the same, painted."""
         h, w = len(made.rows) // 2, len(made.columns) // 2

@@ -79,6 +79,8 @@ def test_a_painting_is_that_of_the_parts(
     wanted = Painting(engine._networks, asked, seed=3).styled(photo, own, lambda done: None)
     for _ in range(2):
         assert held(gpu.styled(photo, own, look.vector, look.colours, 3), wanted) > EXACT[device]
+    gpu.release()
+    assert held(gpu.styled(photo, own, look.vector, look.colours, 3), wanted) > EXACT[device]
 
 
 def test_a_large_photo_is_painted_twice(
