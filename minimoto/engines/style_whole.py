@@ -60,7 +60,7 @@ class WholeEvaluation:
         """
         with torch.no_grad():
             if not (GRAPHED and pixels.is_cuda):
-                return self._found(pixels)
+                return self._found(pixels.contiguous())
             if self._pixels is None:
                 self._capture(pixels)
             assert self._pixels is not None
@@ -69,7 +69,7 @@ class WholeEvaluation:
             return losses, gradient.clone()
 
     def _capture(self, pixels: Tensor) -> None:
-        given = self._pixels = pixels.clone()
+        given = self._pixels = pixels.clone(memory_format=torch.contiguous_format)
         try:
             self._graph = Captured(lambda: self._found(given), _WARM)
         except RuntimeError as error:
@@ -87,11 +87,10 @@ class WholeEvaluation:
                 losses["style"].append(loss)
             return gradient
 
-        gradient = self._features.back(self._features.steps(pixels), pulled)
+        back = self._features.back(self._features.steps(pixels), pulled)
         none = torch.zeros((), device=pixels.device)
         content, style = (torch.stack(losses[kind]).sum() if losses[kind] else none for kind in ("content", "style"))
-        weight = self._options.tv_weight
-        tv = _tv(pixels, weight, gradient) if weight else none
+        gradient, tv = self._features.varied(back, pixels, self._options.tv_weight)
         return torch.stack([content, style, tv]), gradient
 
     def _content_pulled(self, name: str, found: Tensor, gradient: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -113,14 +112,3 @@ class WholeEvaluation:
         else:
             own = torch.addmm(gradient.permute(0, 2, 3, 1).reshape(-1, channels), flat, matrix)
         return own.view(1, height, width, channels).permute(0, 3, 1, 2), loss
-
-
-def _tv(pixels: Tensor, weight: float, gradient: Tensor) -> Tensor:
-    """``weight`` times :func:`~minimoto.engines.style_losses.tv_loss`; its gradient is added."""
-    down, across = pixels[1:] - pixels[:-1], pixels[:, 1:] - pixels[:, :-1]
-    gradient[1:].add_(down, alpha=weight)
-    gradient[:-1].sub_(down, alpha=weight)
-    gradient[:, 1:].add_(across, alpha=weight)
-    gradient[:, :-1].sub_(across, alpha=weight)
-    both: Tensor = torch.linalg.vector_norm(down).square() + torch.linalg.vector_norm(across).square()
-    return both * (weight / 2)

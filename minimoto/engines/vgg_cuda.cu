@@ -1,5 +1,5 @@
-/* The 2x2 max pooling of a VGG's features and its gradient; (height, width, channels), bfloat16.
-   c8: channels / 8, of which a thread does one. What is left over of an odd side is pooled into nothing. */
+/* A picture on its way into a VGG, the 2x2 max pooling of its features, and their gradients; features are
+   (height, width, channels), bfloat16. */
 
 __device__ __forceinline__ float wide(unsigned short b) { return __uint_as_float((unsigned)b << 16); }
 
@@ -8,6 +8,42 @@ union Eight {
     unsigned short each[8];
 };
 
+__device__ __forceinline__ unsigned short rounded(float value) {
+    unsigned bits = __float_as_uint(value);
+    return (unsigned short)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
+
+/* A picture, (height, width, 3), float32, as eight channels, of which five are zero. */
+extern "C" __global__ void picture(const float* pixels, uint4* out, int count) {
+    int at = blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= count) return;
+    Eight made;
+    for (int k = 0; k < 8; k++) made.each[k] = k < 3 ? rounded(pixels[3ll * at + k]) : 0;
+    out[at] = made.all;
+}
+
+/* The gradient of a picture, from its eight channels, with that of weight times its total variation: half the sum of
+   the squares of neighbours' differences, of which sums, (blocks * threads / 32,), has a warp's share each. */
+extern "C" __global__ void varied(const uint4* gradient, const float* pixels, float weight, float* out, float* sums,
+                                  int height, int width) {
+    int at = blockIdx.x * blockDim.x + threadIdx.x, x = at % width, y = at / width;
+    float squares = 0.f;
+    if (at < height * width) {
+        Eight g;
+        g.all = gradient[at];
+        for (int k = 0; k < 3; k++) {
+            const float* own = pixels + 3ll * at + k;
+            float right = x + 1 < width ? own[3] - own[0] : 0.f, left = x ? own[0] - own[-3] : 0.f;
+            float below = y + 1 < height ? own[3ll * width] - own[0] : 0.f, above = y ? own[0] - own[-3ll * width] : 0.f;
+            squares += right * right + below * below;
+            out[3ll * at + k] = wide(g.each[k]) + weight * (left - right + above - below);
+        }
+    }
+    for (int mask = 16; mask; mask /= 2) squares += __shfl_xor_sync(0xffffffffu, squares, mask);
+    if (threadIdx.x % 32 == 0) sums[at / 32] = squares;
+}
+
+/* c8: channels / 8, of which a thread does one. What is left over of an odd side is pooled into nothing. */
 extern "C" __global__ void pool(const uint4* features, uint4* out, int height, int width, int c8) {
     int h = height / 2, w = width / 2, at = blockIdx.x * blockDim.x + threadIdx.x;
     if (at >= h * w * c8) return;

@@ -2,7 +2,8 @@
 
 cuDNN's convolutions have bias and ReLU in the same pass; a gradient goes back through one as a convolution with the
 kernel turned around. Poolings are kernels of our own (``vgg_cuda.cu``), whose gradient has that of the ReLU before it
-in it. The same code computes in float32 on any device, by torch's operations, which is how it is tested.
+in it, and so are the picture's way in and its gradient's way out. The same code computes in float32 on any device, by
+torch's operations, which is how it is tested.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ USED = True
 FUSED = True
 """Whether bias and ReLU are part of cuDNN's convolutions."""
 KERNELS = True
-"""Whether poolings are kernels of our own."""
+"""Whether kernels of our own pool and do the first and the last step."""
 _INPUTS = 8
 """Channels of the picture, those after the third zero: matrix units take no fewer."""
 _THREADS = 256
@@ -129,7 +130,7 @@ class CudaFeatures:
 
         with torch.no_grad():
             steps, self._steps = self._steps, []
-            return self.back(steps, pulled)
+            return self.back(steps, pulled)[0, :3].permute(1, 2, 0).float().contiguous()
 
     def gram(self, features: Tensor) -> Tensor:
         """As :func:`~minimoto.engines.style_losses.gram`."""
@@ -141,11 +142,7 @@ class CudaFeatures:
 
     def steps(self, pixels: Tensor) -> list[Step]:
         """All layers' features of (H, W, 3), each a 255th of what :meth:`forward` gives."""
-        height, width = pixels.shape[:2]
-        picture = torch.zeros(1, height, width, _INPUTS, dtype=self.precision, device=self.device)
-        picture[0, :, :, :3] = pixels
-        x = picture.permute(0, 3, 1, 2)
-        found = []
+        x, found = self._picture(pixels).permute(0, 3, 1, 2), []
         for layer, weight, bias in zip(self._layers, self._weights, self._biases, strict=True):
             before = x if layer.pools else None
             x, places = self._pooled(x) if layer.pools else (x, None)
@@ -154,7 +151,7 @@ class CudaFeatures:
         return found
 
     def back(self, steps: list[Step], pulled: Pulled) -> Tensor:
-        """The gradient with respect to the pixels, (H, W, 3), float32.
+        """The gradient with respect to the pixels, three of eight channels, ``(1, 8, H, W)``.
 
         Parameters:
             steps: of :meth:`steps`.
@@ -175,7 +172,39 @@ class CudaFeatures:
             if step.before is not None:
                 gradient, cut = self._unpooled(gradient, step), self._kernels is not None
         assert gradient is not None, "a gradient of nothing"
-        return gradient[0, :3].permute(1, 2, 0).float().contiguous()
+        return gradient
+
+    def varied(self, gradient: Tensor, pixels: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        """What :meth:`back` gives, with the gradient of total variation, and that (``style_losses.tv_loss``).
+
+        Parameters:
+            pixels: (H, W, 3), contiguous.
+            weight: of both.
+
+        Returns:
+            (H, W, 3), float32, and a number.
+        """
+        height, width = pixels.shape[:2]
+        if self._kernels is None:
+            out = gradient[0, :3].permute(1, 2, 0).float().contiguous()
+            return out, _tv(pixels, weight, out) if weight else torch.zeros((), device=pixels.device)
+        blocks = cuda_kernel.blocks(height * width, _THREADS)
+        out, sums = torch.empty_like(pixels), torch.empty(blocks * _THREADS // 32, device=pixels.device)
+        given = gradient.contiguous(memory_format=torch.channels_last), pixels, float(weight), out, sums
+        self._kernels.launch("varied", (blocks, 1, 1), (_THREADS, 1, 1), *given, height, width)
+        return out, sums.sum() * (weight / 2)
+
+    def _picture(self, pixels: Tensor) -> Tensor:
+        """``(1, H, W, 8)``."""
+        height, width = pixels.shape[:2]
+        if self._kernels is None:
+            made = torch.zeros(1, height, width, _INPUTS, dtype=self.precision, device=self.device)
+            made[0, :, :, :3] = pixels
+            return made
+        made = torch.empty(1, height, width, _INPUTS, dtype=self.precision, device=self.device)
+        grid = cuda_kernel.blocks(height * width, _THREADS), 1, 1
+        self._kernels.launch("picture", grid, (_THREADS, 1, 1), pixels.contiguous(), made, height * width)
+        return made
 
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if FUSED and x.is_cuda:
@@ -248,3 +277,14 @@ def _tried(way: CudaFeatures | TorchFeatures, pixels: Tensor) -> list[NDArray[np
     directions = {name: torch.randn(found[name].shape, generator=chance).to(way.device) for name in sorted(found)}
     features = [found[name].cpu().numpy() for name in directions]
     return [*features, way.backward(directions).cpu().numpy()]
+
+
+def _tv(pixels: Tensor, weight: float, gradient: Tensor) -> Tensor:
+    """``weight`` times :func:`~minimoto.engines.style_losses.tv_loss`; its gradient is added."""
+    down, across = pixels[1:] - pixels[:-1], pixels[:, 1:] - pixels[:, :-1]
+    gradient[1:].add_(down, alpha=weight)
+    gradient[:-1].sub_(down, alpha=weight)
+    gradient[:, 1:].add_(across, alpha=weight)
+    gradient[:, :-1].sub_(across, alpha=weight)
+    both: Tensor = torch.linalg.vector_norm(down).square() + torch.linalg.vector_norm(across).square()
+    return both * (weight / 2)

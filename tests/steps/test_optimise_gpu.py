@@ -68,12 +68,23 @@ def test_poolings_by_kernels_are_torchs(vgg: Vgg, device: str, size: tuple[int, 
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_kernels_change_neither_loss_nor_gradient(vgg: Vgg, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("weight", [0.0, 0.7])
+def test_kernels_change_neither_loss_nor_gradient(vgg: Vgg, size: tuple[int, int], weight: float) -> None:
     photo, style, x = (picture(*size, seed) for seed in (1, 2, 3))
+    options = OptimiseOptions(tv_weight=weight)
     plain = CudaFeatures(vgg, LAYERS, "max", "cpu")
-    found = [Objective(way, vgg.until(LAYERS), photo, [style], DEFAULT)(x) for way in (plain, with_kernels(vgg))]
-    assert found[0][0] == found[1][0]
-    assert torch.equal(found[0][1], found[1][1])
+    found = [Objective(way, vgg.until(LAYERS), photo, [style], options)(x) for way in (plain, with_kernels(vgg))]
+    (wanted, exact), (got, near) = found
+    assert got.content == wanted.content
+    assert got.style == wanted.style
+    assert got.tv == pytest.approx(wanted.tv, rel=1e-5)
+    assert torch.allclose(near, exact, rtol=1e-4, atol=1e-4 * float(exact.abs().max()))
+
+
+def test_pixels_are_rounded_as_torch_rounds_them(vgg: Vgg) -> None:
+    pixels = picture(9, 7, 1)
+    wanted = CudaFeatures(vgg, LAYERS, "max", "cpu")._picture(pixels)
+    assert torch.equal(with_kernels(vgg)._picture(pixels), wanted)
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
