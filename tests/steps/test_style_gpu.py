@@ -25,6 +25,7 @@ from minimoto.engines.style_gpu import GpuPainter
 from minimoto.engines.style_gpu_kernels import KernelNetwork
 from minimoto.engines.style_gpu_net import Doubling, inverse_roots, moved
 from minimoto.engines.style_gpu_planes import area
+from minimoto.engines.style_net import build_look
 from minimoto.engines.style_painting import Asked, Painting
 from minimoto.engines.style_settings import FastOptions
 from minimoto.engines.style_transport import moments, transport
@@ -215,3 +216,13 @@ def test_more_sizes_than_graphs_are_kept(engine: FastStyle, look: Look, weights:
         assert held(gpu.styled(photo, own, look.vector, look.colours, 0), wanted) > ENOUGH
     gpu.release()
     assert held(gpu.styled(photo, own, look.vector, look.colours, 0), wanted) > ENOUGH
+
+
+def test_half_precision_holds_what_the_network_sees_in_a_style(weights: Path) -> None:  # noqa: F811
+    look = build_look(weights)
+    style = torch.from_numpy(picture(256, 256)).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        wanted = look(style)
+        got = look.half()(style.half())
+    for one, exact in zip(got, wanted, strict=True):
+        assert psnr(one.float().numpy(), exact.numpy()) > ENOUGH
