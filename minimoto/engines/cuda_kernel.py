@@ -13,6 +13,7 @@ import ctypes
 import functools
 import hashlib
 import logging
+import operator
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -189,4 +190,6 @@ def _compiler() -> ctypes.CDLL:
 def _value(argument: Argument) -> ctypes._SimpleCData[object]:
     if argument is None or isinstance(argument, Tensor):
         return ctypes.c_void_p(None if argument is None else argument.data_ptr())  # type: ignore[return-value]
-    return ctypes.c_int(argument) if isinstance(argument, int) else ctypes.c_float(argument)  # type: ignore[return-value]
+    if isinstance(argument, float):
+        return ctypes.c_float(argument)  # type: ignore[return-value]
+    return ctypes.c_int(operator.index(argument))  # type: ignore[return-value]

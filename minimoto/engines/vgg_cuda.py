@@ -171,8 +171,8 @@ class CudaFeatures:
             gradient, cut = functional.conv2d(gradient, self._turned[place], padding=1), False
             if step.before is not None:
                 gradient, cut = self._unpooled(gradient, step), self._kernels is not None
-        assert gradient is not None, "a gradient of nothing"
-        return gradient
+        found = steps[0].found
+        return found.new_zeros(1, _INPUTS, *found.shape[2:]) if gradient is None else gradient
 
     def varied(self, gradient: Tensor, pixels: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """What :meth:`back` gives, with the gradient of total variation, and that (``style_losses.tv_loss``).

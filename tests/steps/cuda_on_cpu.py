@@ -71,4 +71,4 @@ def _shim(name: str, parameters: str) -> str:
 def _value(argument: Argument) -> object:
     if argument is None or isinstance(argument, Tensor):
         return ctypes.c_void_p(None if argument is None else argument.data_ptr())
-    return ctypes.c_int(argument) if isinstance(argument, int) else ctypes.c_float(argument)
+    return ctypes.c_float(argument) if isinstance(argument, float) else ctypes.c_int(argument)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from minimoto.engines import style_objective, style_whole, vgg_cuda
 from minimoto.engines.runtime import Device
+from minimoto.engines.style_losses import tv_loss
 from minimoto.engines.style_objective import Objective
 from minimoto.engines.style_optimise_settings import OptimiseOptions, Pooling
 from minimoto.engines.style_scales import features_on
@@ -79,6 +80,19 @@ def test_kernels_change_neither_loss_nor_gradient(vgg: Vgg, size: tuple[int, int
     assert got.style == wanted.style
     assert got.tv == pytest.approx(wanted.tv, rel=1e-5)
     assert torch.allclose(near, exact, rtol=1e-4, atol=1e-4 * float(exact.abs().max()))
+
+
+def test_total_variation_alone_is_minimised_too(vgg: Vgg) -> None:
+    options = OptimiseOptions(content_weight=0, style_weight=0, tv_weight=2)
+    photo, x = picture(20, 30, 1), picture(20, 30, 2)
+    for way in (CudaFeatures(vgg, LAYERS, "max", "cpu"), with_kernels(vgg)):
+        losses, gradient = Objective(way, vgg.until(LAYERS), photo, [photo], options)(x)
+        leaf = x.clone().requires_grad_()
+        loss = 2 * tv_loss(leaf)
+        loss.backward()
+        assert losses.total == pytest.approx(float(loss.detach()), rel=1e-5)
+        assert leaf.grad is not None
+        assert torch.allclose(gradient, leaf.grad, atol=1e-2)
 
 
 def test_pixels_are_rounded_as_torch_rounds_them(vgg: Vgg) -> None:
