@@ -226,3 +226,30 @@ def test_half_precision_holds_what_the_network_sees_in_a_style(weights: Path) ->
         got = look.half()(style.half())
     for one, exact in zip(got, wanted, strict=True):
         assert psnr(one.float().numpy(), exact.numpy()) > ENOUGH
+
+
+def test_a_graph_is_told_of_all_that_changes(
+    engine: FastStyle,  # noqa: F811
+    look: Look,
+    painter: tuple[str, GpuPainter],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device, gpu = painter
+    if device.startswith("cuda"):
+        pytest.skip("a graph is what other tests run there")
+    other = engine.look([picture(300, 300, 9)])
+    # Work that is done at each call is as a graph that is replayed.
+    monkeypatch.setattr(style_gpu, "Captured", lambda work: work)
+    one = picture(60, 40)
+    two = 255 - one
+    asked = [(one, look, 0), (two, look, 0), (two, other, 0), (two, other, 5), (one, look, 0)]
+    replayed = None
+    for photo, style, seed in asked:
+        own, there = statistics(photo), torch.from_numpy(photo)
+        with torch.inference_mode():
+            wanted = gpu._wanted(own, style.vector, style.colours, (60, 40), seed)
+            paint, given = (gpu._painted, wanted)
+            if gpu._kernels is not None:
+                paint, given = gpu._kernels.painted, gpu._kernels.prepared(wanted)
+            replayed = replayed or style_gpu._Replayed(paint, there, given)
+            assert torch.equal(replayed(there, given), paint(there, given))
