@@ -19,9 +19,9 @@ from torch.nn import functional
 from minimoto.engines import cuda_kernel
 from minimoto.engines.gpu_products import products
 from minimoto.engines.style_colour import Statistics
-from minimoto.engines.style_gpu_net import EPSILON, GpuNetwork, Rooted, Wanted, inverse_roots, widened
+from minimoto.engines.style_gpu_net import EPSILON, LEAST, GpuNetwork, Wanted, inverse_roots
 from minimoto.engines.style_gpu_planes import taps
-from minimoto.engines.style_net import Block
+from minimoto.engines.style_net import FAR, FEATURES, SPARE, Block
 from minimoto.engines.style_seen import EDGE
 
 FUSED = True
@@ -43,15 +43,17 @@ class Prepared:
     Parameters:
         affines: of each normalisation in turn, ``(2 * C,)``: scale less one, shift.
         refine: weight and bias of the decoder's convolution, the style's scale and shift in them.
-        near, far: as those of :class:`~minimoto.engines.style_gpu_net.Wanted`, as are ``maps`` and ``palette``.
+        roots, means: near and far of :class:`~minimoto.engines.style_gpu_net.Wanted`, ``(2, FAR, FAR)`` and
+            ``(2, FAR)``, zero beyond their channels; to the near mean a bias is added that comes behind.
+        maps, palette: those of ``Wanted``.
         near_grain, far_grain: what the noise adds to the features, ``(h * w, C)``.
         rows, columns: as those of ``Wanted``, int32.
     """
 
     affines: tuple[Tensor, ...]
     refine: tuple[Tensor, Tensor]
-    near: Rooted
-    far: Rooted
+    roots: Tensor
+    means: Tensor
     maps: Tensor
     palette: Tensor
     near_grain: Tensor
@@ -63,13 +65,18 @@ class Prepared:
         """All of them."""
         grains = self.near_grain, self.far_grain
         places = self.rows, self.columns
-        return *self.affines, *self.refine, *self.near, *self.far, self.maps, self.palette, *grains, *places
+        aims = self.roots, self.means
+        return *self.affines, *self.refine, *aims, self.maps, self.palette, *grains, *places
 
     def copied(self) -> Prepared:
         """The same in memory of its own."""
         affines = tuple(one.clone() for one in self.affines)
-        weight, bias, near, near_mean, far, far_mean, *others = (one.clone() for one in self.tensors()[len(affines) :])
-        return Prepared(affines, (weight, bias), (near, near_mean), (far, far_mean), *others)
+        weight, bias, *others = (one.clone() for one in self.tensors()[len(affines) :])
+        return Prepared(affines, (weight, bias), *others)
+
+
+_Style = tuple[tuple[Tensor, ...], tuple[Tensor, Tensor], Tensor, Tensor]
+"""Those of :class:`Prepared` that follow from the style."""
 
 
 class _Layer:
@@ -112,17 +119,17 @@ class KernelNetwork:
         self._up, self._join = _Layer(trunk.up), _Layer(trunk.join)
         assert trunk.up.bias is not None
         self._up.bias, self._up_shift = None, trunk.up.bias.double()
+        self._spare = torch.tensor([SPARE / FEATURES, SPARE / FAR], dtype=torch.float64).to(self._up_shift.device)
         self._widen, self._out = _Layer(network.up.convolution), _Layer(network.out.convolution, outputs=_FULL)
-        self._style: tuple[Tensor, tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]] | None = None
+        self._style: tuple[Tensor, _Style] | None = None
         self._covered: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self._kept: list[tuple[Wanted, tuple[Tensor, ...]]] = []
 
     def prepared(self, wanted: Wanted) -> Prepared:
         """The same as the kernels take it; what was prepared for the last photos is kept."""
         if self._style is None or self._style[0] is not wanted.code:
-            self._style = wanted.code, self._styled(wanted.code)
-        affines, refine = self._style[1]
-        return Prepared(affines, refine, wanted.near, wanted.far, wanted.maps, wanted.palette, *self._placed(wanted))
+            self._style = wanted.code, self._styled(wanted)
+        return Prepared(*self._style[1], wanted.maps, wanted.palette, *self._placed(wanted))
 
     def statistics(self, photo: Tensor) -> Statistics:
         """Those of the colours of ``(H, W, 3)``, bytes."""
@@ -168,7 +175,7 @@ class KernelNetwork:
         near = _through(self._near, _planes(seen))
         far = _through(self._far, near)
         (near_moved, near_shift), (far_moved, far_shift) = moved(
-            (near, far), (made.near, made.far), (made.near_grain, made.far_grain), (self._up_shift, None)
+            (near, far), (made.roots, made.means), (made.near_grain, made.far_grain), self._spare
         )
         features = self._laid(far_moved, shift=far_shift, pad=1)
         for place, (first, second) in enumerate(self._blocks):
@@ -186,14 +193,19 @@ class KernelNetwork:
         self._launch("painted", photo.numel() // 3, said, made.palette, out, *photo.shape[:2], w, EDGE)
         return out
 
-    def _styled(self, code: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
-        """The affine numbers of all normalisations, and the decoder's convolution with the style's in it."""
+    def _styled(self, wanted: Wanted) -> _Style:
+        """The affine numbers of all normalisations, the decoder's convolution with the style's in it, and the aims."""
+        code = wanted.code
         affines = tuple(norm.affine(code)[0].float().contiguous() for norm in self._norms)
         refine = self._network.refine
         assert refine.bias is not None
         scale, shift = self._network.affine(code)[0].split(refine.out_channels)
         weight = halved(refine.weight * (1 + scale)[:, None, None, None])
-        return affines, (weight, (refine.bias * (1 + scale) + shift).half())
+        (near, near_mean), (far, far_mean) = wanted.near, wanted.far
+        more = FAR - FEATURES
+        roots = torch.stack([functional.pad(near, (0, more, 0, more)), far])
+        means = torch.stack([functional.pad(near_mean[:, 0] + self._up_shift, (0, more)), far_mean[:, 0]])
+        return affines, (weight, (refine.bias * (1 + scale) + shift).half()), roots, means
 
     def _placed(self, wanted: Wanted) -> tuple[Tensor, ...]:
         """What the noise adds near and far, and the rows and columns."""
@@ -259,31 +271,37 @@ class KernelNetwork:
 
 
 def moved(
-    features: Sequence[Tensor], aims: Sequence[Rooted], added: Sequence[Tensor], shifts: Sequence[Tensor | None]
+    features: Sequence[Tensor], aims: tuple[Tensor, Tensor], added: Sequence[Tensor], spare: Tensor
 ) -> list[tuple[Tensor, Tensor]]:
-    """As :func:`minimoto.engines.style_gpu_net.moved`, in half precision.
+    """As :func:`minimoto.engines.style_gpu_net.moved`, in half precision, and what is small of both sizes at once.
 
     Parameters:
+        aims: roots and means as those of :class:`Prepared`.
         added: to what comes of it, ``(h * w, C)``.
-        shifts: to its shift, ``(C,)``, float64.
+        spare: :data:`~minimoto.engines.style_net.SPARE` over the channels of each.
 
     Returns:
         What comes of it ``(1, C, h, w)``, and the shift ``(C,)``, float32, that has yet to be added.
     """
+    roots, wanted = aims
     flats = [one.permute(0, 2, 3, 1).reshape(-1, one.shape[1]) for one in features]
-    means = [flat.mean(0, dtype=torch.float32).double() for flat in flats]
-    covariances = [
-        widened(products(flat).double() / len(flat) - torch.outer(mean, mean))
-        for flat, mean in zip(flats, means, strict=True)
-    ]
+    means, covariances = torch.zeros_like(wanted), torch.zeros_like(roots)
+    for place, flat in enumerate(flats):
+        channels = flat.shape[1]
+        means[place, :channels] = flat.mean(0, dtype=torch.float32)
+        covariances[place, :channels, :channels].add_(products(flat), alpha=1 / len(flat))
+    covariances.baddbmm_(means[:, :, None], means[:, None], alpha=-1)
+    diagonal = covariances.diagonal(dim1=1, dim2=2)
+    # Beyond the channels of the smaller one too, where the covariance is zero: its root there is never looked at.
+    diagonal += (diagonal.sum(1) * spare + LEAST)[:, None]
+    changes = roots @ inverse_roots(covariances)
+    shifts = (wanted - (changes @ means[:, :, None])[:, :, 0]).float()
+    halves = changes.mT.to(flats[0].dtype)
     found = []
-    for place, inverse in enumerate(inverse_roots(covariances)):
-        root, wanted = aims[place]
-        change, extra = root @ inverse, shifts[place]
-        shift = wanted[:, 0] - change @ means[place]
-        placed = torch.addmm(added[place], flats[place], change.T.to(flats[place].dtype))
-        height, width = features[place].shape[2:]
-        found.append((_planes(placed.view(1, height, width, -1)), (shift if extra is None else shift + extra).float()))
+    for place, (one, flat) in enumerate(zip(features, flats, strict=True)):
+        channels, height, width = one.shape[1:]
+        placed = torch.addmm(added[place], flat, halves[place, :channels, :channels])
+        found.append((_planes(placed.view(1, height, width, -1)), shifts[place, :channels]))
     return found
 
 

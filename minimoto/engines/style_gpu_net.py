@@ -37,6 +37,8 @@ from minimoto.engines.style_net import (
 
 EPSILON = 1e-5
 """That of :func:`torch.nn.functional.instance_norm`."""
+LEAST = 1e-5
+"""Added to the variances beside :data:`~minimoto.engines.style_net.SPARE` of their mean."""
 _CLOSE = 1e-9
 """How near to 1 the roots' iteration comes."""
 _APART = 400
@@ -187,10 +189,11 @@ def moved(features: Sequence[Tensor], aims: Sequence[Rooted]) -> list[Tensor]:
     for flat, mean in zip(flats, means, strict=True):
         centred = flat - mean.float()
         covariances.append(widened((centred.T @ centred).double() / len(flat)))
+    most = max(map(len, covariances))
+    inverses = inverse_roots(torch.stack([_filled(one, most) for one in covariances]))
     found = []
-    for one, flat, mean, inverse, (root, wanted) in zip(
-        features, flats, means, inverse_roots(covariances), aims, strict=True
-    ):
+    for one, flat, mean, inverse, (root, wanted) in zip(features, flats, means, inverses, aims, strict=True):
+        inverse = inverse[: len(root), : len(root)]
         change = root @ inverse
         offset = wanted[:, 0] - change @ mean
         height, width = one.shape[2:]
@@ -199,35 +202,35 @@ def moved(features: Sequence[Tensor], aims: Sequence[Rooted]) -> list[Tensor]:
     return found
 
 
+def _filled(matrix: Tensor, count: int) -> Tensor:
+    """``matrix`` with as much more of its mean variance on the diagonal as makes it ``count`` rows long."""
+    more = count - len(matrix)
+    variance = matrix.diagonal().mean().expand(more)
+    return functional.pad(matrix, (0, more, 0, more)) + functional.pad(variance, (len(matrix), 0)).diag()
+
+
 def widened(covariance: Tensor) -> Tensor:
     """As :func:`minimoto.engines.style_transport.widened`."""
     one = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
     spread = (covariance * one).sum() / len(covariance)
-    return covariance + (SPARE * spread + 1e-5) * one
+    return covariance + (SPARE * spread + LEAST) * one
 
 
-def inverse_roots(matrices: Sequence[Tensor]) -> list[Tensor]:
-    """Of positive definite matrices, without a word to the host; all in one go, for it is the number of steps that
-    takes a GPU its time.
+def inverse_roots(matrices: Tensor) -> Tensor:
+    """Of positive definite matrices ``(n, C, C)``, without a word to the host; all in one go, for it is the number of
+    steps that takes a GPU its time.
 
     Source: Newton and Schulz's iteration (Higham 2008, section 6.7), its steps scaled as in Chen and Chow 2014, "A
     stable scaling of Newton-Schulz for improving the sign function computation of a Hermitian matrix", which takes ten
     rounds in place of 24.
     """
-    most = max(len(one) for one in matrices)
-    sizes = [one.square().sum().sqrt() for one in matrices]
-    inverse = torch.eye(most, dtype=matrices[0].dtype, device=matrices[0].device).repeat(len(matrices), 1, 1)
-    # A smaller one goes on as the identity, whose root is itself.
-    one, root = inverse, inverse.clone()
-    for place, (matrix, size) in enumerate(zip(matrices, sizes, strict=True)):
-        root[place, : len(matrix), : len(matrix)] = matrix / size
+    size: Tensor = torch.linalg.vector_norm(matrices, dim=(1, 2), keepdim=True)
+    one = torch.eye(matrices.shape[1], dtype=matrices.dtype, device=matrices.device).expand_as(matrices)
+    root, inverse = matrices / size, one
     for linear, cubic in _SCALED:
         step = torch.baddbmm(one, inverse, root, beta=linear, alpha=-cubic)
         root, inverse = root @ step, step @ inverse
-    return [
-        inverse[place, : len(matrix), : len(matrix)] / size.sqrt()
-        for place, (matrix, size) in enumerate(zip(matrices, sizes, strict=True))
-    ]
+    return inverse / size.sqrt()
 
 
 def _scaled(least: float) -> list[tuple[float, float]]:
