@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmarks.style_peer import Run, Watch
-    from minimoto.engines.style_objective import Objective
+    from minimoto.engines.style_objective import Features, Objective
     from minimoto.engines.vgg import Vgg
 
 FASTER, LIGHTER, AGREEING = 3.5, 2.0, 0.01
@@ -71,14 +71,14 @@ def peer(vgg: Vgg, size: int, options: OptimiseOptions, watch: Watch | None = No
     return written_anew(vgg, photo, style, options, watch)
 
 
-def objective(vgg: Vgg, size: int, options: OptimiseOptions) -> Objective:
-    """What minimoto minimises."""
+def objective(vgg: Vgg, size: int, options: OptimiseOptions, features: Features | None = None) -> Objective:
+    """What minimoto minimises; by ``features``, else in its fastest way."""
     from minimoto.engines.runtime import choose_device
     from minimoto.engines.style_objective import Objective
     from minimoto.engines.style_scales import features_on
 
     layers = {*options.content_layers, *options.style_layers}
-    features = features_on(vgg, layers, options.pooling, choose_device())
+    features = features or features_on(vgg, layers, options.pooling, choose_device())
     photo, style = (picture.to(features.device) for picture in pictures(size))
     return Objective(features, vgg, photo, [style], options)
 

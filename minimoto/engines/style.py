@@ -121,7 +121,7 @@ class FastStyle:
         gpu = self._networks.gpu
         if gpu is None or alpha is not None or not gpu.takes(photo.shape[0] * photo.shape[1]):
             return colour.statistics(photo, alpha)
-        return gpu.statistics(photo)
+        return gpu.statistics(photo, kept=True)
 
     def _vector(self, views: Sequence[Pixels], own: colour.Statistics) -> network.StyleVector:
         without = colour.plain_map(own)

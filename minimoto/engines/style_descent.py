@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from minimoto.engines.style_history import rows_on
+from minimoto.engines.style_history_cuda import CudaRows
 
 Evaluate = Callable[[Tensor], tuple[float, Tensor]]
 _LEAST_GROWTH = 1e-10
@@ -45,20 +47,25 @@ def lbfgs(evaluate: Evaluate, start: Tensor, iterations: int, corrections: int) 
     loss, gradient = evaluate(x)
     best, lowest = x.clone(), loss
     history = History(corrections, x.numel(), x.device)
-    for _ in range(iterations - 1):
-        flat = gradient.reshape(-1)
-        length = float(flat.abs().sum())
-        if not 0 < length < math.inf:
+    flat = gradient.reshape(-1)
+    direction = _first(flat, float(flat.abs().sum()))
+    for left in reversed(range(iterations - 1)):
+        if direction is None:
             break
-        direction = flat * -min(1.0, 1.0 / length) if history.empty else history.direction(flat)
         x += direction.view_as(x)
-        loss, next_gradient = evaluate(x)
-        history.add(direction, torch.sub(next_gradient.reshape(-1), flat, out=flat))
-        gradient = next_gradient
+        loss, gradient = evaluate(x)
         if loss < lowest:
             best.copy_(x)
             lowest = loss
+        if left:
+            before, flat = flat, gradient.reshape(-1)
+            direction = history.following(direction, before, flat)
     return best
+
+
+def _first(gradient: Tensor, length: float) -> Tensor | None:
+    """A step down of at most 1 in the L1 norm; ``length`` is the gradient's. ``None`` where there is nowhere to go."""
+    return gradient * -min(1.0, 1.0 / length) if 0 < length < math.inf else None
 
 
 class History:
@@ -73,7 +80,10 @@ class History:
         count = 2 * (corrections + 1)
         # Of the vectors: each step, and behind it the change over it.
         self._rows = rows_on(device, count, length)
-        self._products = torch.zeros(count, count, dtype=torch.float64)
+        # From the oldest pair on: the inverse of the products of steps with changes that are no older, the products of
+        # each step with its own change, those of changes. numpy takes a third of the time that torch takes for them.
+        self._inverse = np.zeros((corrections, corrections))
+        self._grown, self._squares = np.zeros(corrections), np.zeros((corrections, corrections))
         self._corrections = corrections
         self._order: list[int] = []
 
@@ -82,27 +92,66 @@ class History:
         """Whether there is nothing to take a direction from."""
         return not self._order
 
+    def following(self, step: Tensor, before: Tensor, gradient: Tensor) -> Tensor | None:
+        """The direction after a step, which is remembered as by :meth:`add`; ``None`` where there is nowhere to go.
+
+        Parameters:
+            before: the gradient before the step, which is written over, as the step may be.
+        """
+        if isinstance(self._rows, CudaRows):
+            return self._following(self._rows, step, before, gradient)
+        self.add(step, torch.sub(gradient, before, out=before))
+        length = float(gradient.abs().sum())
+        return _first(gradient, length) if self.empty or not 0 < length < math.inf else self.direction(gradient)
+
+    def _following(self, rows: CudaRows, step: Tensor, before: Tensor, gradient: Tensor) -> Tensor | None:
+        """The same with one word from the device, for to ask it anything is to wait for it."""
+        slot = self._free()
+        products = rows.remember(2 * slot, step, before, gradient, 2 * (max([*self._order, slot]) + 1))
+        grown, length = products[-1].tolist()
+        if grown > _LEAST_GROWTH and float(products[2 * slot, 0]) > _LEAST_GROWTH:
+            self._remembered(slot, products[:-1, 0])
+        if self.empty or not 0 < length < math.inf:
+            return _first(gradient, length)
+        weights, scale = self._weights(products[: self._used(), 1])
+        return rows.combined(weights, gradient, -scale)
+
     def add(self, step: Tensor, change: Tensor) -> None:
         """Remember a step, one over which the gradient did not grow along it left out; both may be written over."""
         if not float(torch.dot(step, change)) > _LEAST_GROWTH:
             return
-        slot = next(slot for slot in range(self._corrections + 1) if slot not in self._order)
+        slot = self._free()
         first = 2 * slot
         self._rows.put(first, step)
         self._rows.put(first + 1, change)
         # Rounding may have turned what grew hardly at all.
         if not float(self._rows.dots([change], first, first + 1)) > _LEAST_GROWTH:
             return
-        self._order = [*self._order, slot][-self._corrections :]
-        used = self._used()
-        found = self._rows.dots([step, change], 0, used)
-        self._products[:used, first : first + 2] = found
-        self._products[first : first + 2, :used] = found.T
+        used = 2 * (max([*self._order, slot]) + 1)
+        self._remembered(slot, self._rows.dots([change], 0, used)[:, 0])
 
     def direction(self, gradient: Tensor) -> Tensor:
         """The way to go: minus the inverse Hessian's estimate times ``gradient``."""
         weights, scale = self._weights(self._rows.dots([gradient], 0, self._used())[:, 0])
         return self._rows.combined(weights, gradient, -scale)
+
+    def _free(self) -> int:
+        return next(slot for slot in range(self._corrections + 1) if slot not in self._order)
+
+    def _remembered(self, slot: int, products: Tensor) -> None:
+        """Counts the pair of a slot; ``products``, (rows,), are those of all rows so far with its change."""
+        if len(self._order) == self._corrections:
+            del self._order[0]
+            self._grown[:-1] = self._grown[1:].copy()
+            for kept in (self._inverse, self._squares):
+                kept[:-1, :-1] = kept[1:, 1:].copy()
+        last = len(self._order)
+        self._order.append(slot)
+        pairs = products.numpy().reshape(-1, 2)[self._order]
+        before, grown = pairs[:-1, 0], pairs[-1, 0]
+        self._inverse[:last, last] = self._inverse[:last, :last] @ before / -grown
+        self._inverse[last, last], self._grown[last] = 1 / grown, grown
+        self._squares[: last + 1, last] = self._squares[last, : last + 1] = pairs[:, 1]
 
     def _used(self) -> int:
         """Vectors up to the last one that counts; one slot among them may be free."""
@@ -114,15 +163,13 @@ class History:
         Source: Byrd, Nocedal and Schnabel 1994, "Representations of quasi-Newton matrices and their use in limited
         memory methods", theorem 2.2: what the two loops (Nocedal and Wright 2006, algorithm 7.4) come to.
         """
-        steps = torch.tensor([2 * slot for slot in self._order])
-        changes = steps + 1
-        upper = self._products[steps[:, None], changes].triu()
-        grown = upper.diagonal()
-        squares = self._products[changes[:, None], changes]
-        scale = float(grown[-1] / squares[-1, -1])
-        solved = torch.linalg.solve_triangular(upper, along[steps, None], upper=True)
-        right = grown[:, None] * solved + scale * (squares @ solved - along[changes, None])
-        weights = torch.zeros(len(along), dtype=torch.float64)
-        weights[steps] = -torch.linalg.solve_triangular(upper.T, right, upper=False)[:, 0]
-        weights[changes] = scale * solved[:, 0]
-        return weights, scale
+        count = len(self._order)
+        inverse, squares = self._inverse[:count, :count], self._squares[:count, :count]
+        scale = float(self._grown[count - 1] / squares[-1, -1])
+        pairs = along.numpy().reshape(-1, 2)
+        step, change = pairs[self._order].T
+        solved = inverse @ step
+        weights = np.zeros_like(pairs)
+        weights[self._order, 0] = -((self._grown[:count] * solved + scale * (squares @ solved - change)) @ inverse)
+        weights[self._order, 1] = scale * solved
+        return torch.from_numpy(weights.reshape(-1)), scale

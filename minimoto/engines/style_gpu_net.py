@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -34,14 +35,50 @@ from minimoto.engines.style_net import (
     enlarged,
 )
 
-_EPSILON = 1e-5
+EPSILON = 1e-5
 """That of :func:`torch.nn.functional.instance_norm`."""
+LEAST = 1e-5
+"""Added to the variances beside :data:`~minimoto.engines.style_net.SPARE` of their mean."""
 _CLOSE = 1e-9
 """How near to 1 the roots' iteration comes."""
 _APART = 400
 """Times the least deviation of a covariance that the root of its norm may be; that of widened ones is 70 at most."""
 Rooted = tuple[Tensor, Tensor]
 """Root of a covariance ``(C, C)`` and mean ``(C, 1)``, float64."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a painting is made by, on the GPU.
+
+    Parameters:
+        code: ``(1, CODE)``.
+        near, far: root of the covariance and mean of the style's features: ``(C, C)`` and ``(C, 1)``, float64.
+        maps: the photo's colours to the wanted ones, and these to none: ``(2, 3, 4)``.
+        palette: ``(3, 4)``.
+        near_grain, far_grain: noise, ``(1, GRAIN, h, w)``.
+        rows, columns: of the photo, that those of the photo with its mirrored edges are.
+    """
+
+    code: Tensor
+    near: Rooted
+    far: Rooted
+    maps: Tensor
+    palette: Tensor
+    near_grain: Tensor
+    far_grain: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        grains = self.near_grain, self.far_grain
+        return self.code, *self.near, *self.far, self.maps, self.palette, *grains, self.rows, self.columns
+
+    def copied(self) -> Wanted:
+        """The same in memory of its own."""
+        code, near, near_mean, far, far_mean, *others = (one.clone() for one in self.tensors())
+        return Wanted(code, (near, near_mean), (far, far_mean), *others)
 
 
 class GpuNetwork(nn.Module):
@@ -140,7 +177,7 @@ def modulated(layer: Modulated, features: Tensor, code: Tensor) -> Tensor:
     """``layer`` on the features of a whole picture; sums in float32."""
     scale, offset = layer.affine(code)[:, :, None, None].split(layer.channels, 1)
     variance, mean = torch.var_mean(features.float(), (2, 3), correction=0, keepdim=True)
-    gain = (1 + scale) * torch.rsqrt(variance + _EPSILON)
+    gain = (1 + scale) * torch.rsqrt(variance + EPSILON)
     return torch.addcmul((offset - mean * gain).to(features.dtype), features, gain.to(features.dtype))
 
 
@@ -151,11 +188,12 @@ def moved(features: Sequence[Tensor], aims: Sequence[Rooted]) -> list[Tensor]:
     covariances = []
     for flat, mean in zip(flats, means, strict=True):
         centred = flat - mean.float()
-        covariances.append(_widened((centred.T @ centred).double() / len(flat)))
+        covariances.append(widened((centred.T @ centred).double() / len(flat)))
+    most = max(map(len, covariances))
+    inverses = inverse_roots(torch.stack([_filled(one, most) for one in covariances]))
     found = []
-    for one, flat, mean, inverse, (root, wanted) in zip(
-        features, flats, means, inverse_roots(covariances), aims, strict=True
-    ):
+    for one, flat, mean, inverse, (root, wanted) in zip(features, flats, means, inverses, aims, strict=True):
+        inverse = inverse[: len(root), : len(root)]
         change = root @ inverse
         offset = wanted[:, 0] - change @ mean
         height, width = one.shape[2:]
@@ -164,34 +202,35 @@ def moved(features: Sequence[Tensor], aims: Sequence[Rooted]) -> list[Tensor]:
     return found
 
 
-def _widened(covariance: Tensor) -> Tensor:
+def _filled(matrix: Tensor, count: int) -> Tensor:
+    """``matrix`` with as much more of its mean variance on the diagonal as makes it ``count`` rows long."""
+    more = count - len(matrix)
+    variance = matrix.diagonal().mean().expand(more)
+    return functional.pad(matrix, (0, more, 0, more)) + functional.pad(variance, (len(matrix), 0)).diag()
+
+
+def widened(covariance: Tensor) -> Tensor:
+    """As :func:`minimoto.engines.style_transport.widened`."""
     one = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
     spread = (covariance * one).sum() / len(covariance)
-    return covariance + (SPARE * spread + 1e-5) * one
+    return covariance + (SPARE * spread + LEAST) * one
 
 
-def inverse_roots(matrices: Sequence[Tensor]) -> list[Tensor]:
-    """Of positive definite matrices, without a word to the host; all in one go, for it is the number of steps that
-    takes a GPU its time.
+def inverse_roots(matrices: Tensor) -> Tensor:
+    """Of positive definite matrices ``(n, C, C)``, without a word to the host; all in one go, for it is the number of
+    steps that takes a GPU its time.
 
     Source: Newton and Schulz's iteration (Higham 2008, section 6.7), its steps scaled as in Chen and Chow 2014, "A
     stable scaling of Newton-Schulz for improving the sign function computation of a Hermitian matrix", which takes ten
     rounds in place of 24.
     """
-    most = max(len(one) for one in matrices)
-    sizes = [one.square().sum().sqrt() for one in matrices]
-    inverse = torch.eye(most, dtype=matrices[0].dtype, device=matrices[0].device).repeat(len(matrices), 1, 1)
-    # A smaller one goes on as the identity, whose root is itself.
-    one, root = inverse, inverse.clone()
-    for place, (matrix, size) in enumerate(zip(matrices, sizes, strict=True)):
-        root[place, : len(matrix), : len(matrix)] = matrix / size
+    size: Tensor = torch.linalg.vector_norm(matrices, dim=(1, 2), keepdim=True)
+    one = torch.eye(matrices.shape[1], dtype=matrices.dtype, device=matrices.device).expand_as(matrices)
+    root, inverse = matrices / size, one
     for linear, cubic in _SCALED:
         step = torch.baddbmm(one, inverse, root, beta=linear, alpha=-cubic)
         root, inverse = root @ step, step @ inverse
-    return [
-        inverse[place, : len(matrix), : len(matrix)] / size.sqrt()
-        for place, (matrix, size) in enumerate(zip(matrices, sizes, strict=True))
-    ]
+    return inverse / size.sqrt()
 
 
 def _scaled(least: float) -> list[tuple[float, float]]:

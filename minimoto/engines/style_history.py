@@ -50,6 +50,12 @@ def rows_on(device: torch.device, count: int, length: int) -> Rows:
     """Room for ``count`` vectors of ``length`` values."""
     # This is when memory runs highest, and transforming the weights left 50 to 90 MB.
     trim()
+    if device.type == "cuda":
+        from minimoto.engines.style_history_cuda import cuda_rows
+
+        found = cuda_rows(count, length, device)
+        if found is not None:
+            return found
     compiled = _library() if device.type == "cpu" else None
     return CompiledRows(compiled, count, length, threads()) if compiled else TorchRows(count, length, device)
 

@@ -81,7 +81,11 @@ class StyleEncoder(nn.Module):
             features = stage(features)
             statistics.append(features.mean((2, 3)))
             small = squeeze(features).flatten(2)
-            covariance = small @ small.transpose(1, 2) / small.shape[2]
+            count = small.shape[2]
+            if small.dtype == torch.float16:
+                # Divided before they are summed up: the sums of a whole picture are beyond its range.
+                small, count = small * count**-0.5, 1
+            covariance = small @ small.transpose(1, 2) / count
             statistics.append(covariance.flatten(1)[:, cast(Tensor, self.upper)])
         return cast(Tensor, self.mix(torch.cat(statistics, 1)))
 

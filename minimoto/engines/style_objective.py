@@ -26,7 +26,9 @@ from minimoto.engines.style_losses import (
     tv_loss,
 )
 from minimoto.engines.style_optimise_settings import OptimiseOptions
+from minimoto.engines.style_whole import USED, WholeEvaluation
 from minimoto.engines.vgg import Vgg
+from minimoto.engines.vgg_cuda import CudaFeatures
 
 STRIP_PIXELS = 2_500_000
 """Pixels that are worked on at once."""
@@ -122,9 +124,13 @@ class Objective:
             if options.strength < 1:
                 own, share = self._grams(photo)[0], options.strength
                 self._style = {name: blended([own[name], aim], (1 - share, share)) for name, aim in self._style.items()}
+        self._whole, self._size = self._at_once(photo), photo.shape
 
     def __call__(self, pixels: Tensor) -> tuple[Losses, Tensor]:
         """The loss at a picture, (H, W, 3), and its gradient there, of the same shape."""
+        if self._whole is not None and pixels.shape == self._size:
+            found_losses, gradient = self._whole(pixels)
+            return Losses(*found_losses.tolist()), gradient
         parts = self._strips(pixels)
         found = self._features.forward(pixels) if len(parts) == 1 else None
         grams, counts = self._grams(pixels, found)
@@ -145,6 +151,14 @@ class Objective:
             add_tv_gradient(gradient, pixels, weight)
         # All at once: to read a number off a GPU is to wait for it.
         return Losses(*torch.stack([content, style, tv]).tolist()), gradient
+
+    def _at_once(self, photo: Tensor) -> WholeEvaluation | None:
+        """A faster way for pictures of the photo's size, if there is one."""
+        whole = len(self._strips(photo)) == 1 and not self._options.normalize_gradients
+        if not (USED and whole and isinstance(self._features, CudaFeatures)):
+            return None
+        content = {name: parts[0] for name, parts in self._content.items()}
+        return WholeEvaluation(self._features, self._options, self._style, content)
 
     def _strips(self, pixels: Tensor) -> list[Strip]:
         return strips(pixels.shape[0], pixels.shape[1], self._vgg, self._pixels)

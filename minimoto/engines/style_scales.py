@@ -19,6 +19,7 @@ from minimoto.engines.style_descent import adam, lbfgs
 from minimoto.engines.style_objective import Features, Objective
 from minimoto.engines.style_optimise_settings import Iteration, OptimiseOptions, Pooling
 from minimoto.engines.vgg import Vgg, from_pixels, to_pixels
+from minimoto.engines.vgg_cuda import cuda_features
 from minimoto.engines.vgg_torch import TorchFeatures
 from minimoto.engines.vgg_winograd import WinogradFeatures, fits
 from minimoto.engines.winograd import kernels
@@ -53,7 +54,8 @@ def features_on(vgg: Vgg, layers: Collection[str], pooling: Pooling, device: Dev
             return WinogradFeatures(vgg, layers, pooling, compiled)
     # Half of what fp16 can hold is not enough for the gradients of these losses; bfloat16 has float32's range.
     half = torch.bfloat16 if device.precision != "fp32" and device.kind != "mps" else torch.float32
-    return TorchFeatures(vgg, layers, pooling, device.kind, half)
+    written_out = cuda_features(vgg, layers, pooling) if device.kind == "cuda" and half == torch.bfloat16 else None
+    return written_out or TorchFeatures(vgg, layers, pooling, device.kind, half)
 
 
 def stylise_with(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from cuda_on_cpu import on_cpu
 from torch import Tensor
 
-from minimoto.engines import style_history
+from minimoto.engines import style_descent, style_history, style_history_cuda
 from minimoto.engines.style_descent import History, lbfgs
 from minimoto.engines.style_history import BLOCK, CompiledRows, Rows, TorchRows
+from minimoto.engines.style_history_cuda import CudaRows
 
 torch.set_num_threads(1)
 
@@ -19,6 +21,8 @@ LENGTHS = (1, BLOCK - 1, BLOCK, 5000)
 def made(kind: str, count: int, length: int) -> Rows:
     if kind == "torch":
         return TorchRows(count, length, CPU)
+    if kind == "kernels of a GPU":
+        return CudaRows(on_cpu("style_history_cuda"), count, length, CPU)
     kernels = style_history._library()
     if kernels is None:
         pytest.skip("there is no C compiler here")
@@ -40,7 +44,7 @@ def remembered(rows: Rows, found: Tensor) -> Tensor:
     return kept.double()
 
 
-KINDS = pytest.mark.parametrize("kind", ["torch", "compiled", "compiled, 3 threads"])
+KINDS = pytest.mark.parametrize("kind", ["torch", "compiled", "compiled, 3 threads", "kernels of a GPU"])
 
 
 @KINDS
@@ -161,6 +165,70 @@ def test_a_history_in_8_bits_goes_as_low_as_torchs() -> None:
 
     optimizer.step(closure)
     assert loss(found) < max(1.01 * loss(x.detach()), 1e-3 * loss(torch.ones(3000)))
+
+
+def by_kernels(patch: pytest.MonkeyPatch) -> None:
+    """L-BFGS remembers as on a GPU."""
+    kernels = on_cpu("style_history_cuda")
+    patch.setattr(style_descent, "rows_on", lambda device, count, length: CudaRows(kernels, count, length, device))
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_a_gpu_asked_once_an_iteration_gives_the_same_directions(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    corrections, length = 4, 700
+    plain = History(corrections, length, CPU)
+    by_kernels(monkeypatch)
+    merged = History(corrections, length, CPU)
+    gradients = vectors(count, length, seed=2)
+    for place, (step, noise) in enumerate(zip(vectors(count, length), vectors(count, length, seed=1), strict=True)):
+        # The second one does not grow, and is not remembered.
+        change = (2 * step + noise * step.norm() / noise.norm() / 2) * (-1 if place == 1 else 1)
+        pairs = [(step.clone(), change.clone()) for _ in range(2)]
+        found, wanted = (
+            way.following(*pair, gradients[place]) for way, pair in zip((merged, plain), pairs, strict=True)
+        )
+        assert found is not None
+        assert wanted is not None
+        assert float((found - wanted).norm()) < 1e-5 * float(wanted.norm())
+        assert merged._order == plain._order
+    assert merged.following(step.clone(), change.clone(), torch.zeros(length)) is None
+
+
+def test_the_kernels_of_a_gpu_go_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = torch.logspace(-2, 1, 1500)
+
+    def goal(x: Tensor) -> tuple[float, Tensor]:
+        return float((x.double() ** 2 * sizes).sum() / 2 + (x.double() ** 4).sum() / 4), sizes * x + x**3
+
+    plain = lbfgs(goal, torch.ones(1500), 30, 5)
+    by_kernels(monkeypatch)
+    found = lbfgs(goal, torch.ones(1500), 30, 5)
+    assert goal(found)[0] < max(1.05 * goal(plain)[0], 1e-3 * goal(torch.ones(1500))[0])
+
+
+def test_a_gpu_whose_kernels_cannot_be_had_remembers_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style_history_cuda.cuda_kernel, "kernels", lambda name, instead: None)
+    assert style_history_cuda.cuda_rows(1, 1, CPU) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("length", [1, 127, 5000, 3 * 512 * 512])
+def test_a_gpu_remembers_what_a_cpu_remembers(length: int) -> None:
+    found, given = vectors(6, length), vectors(2, length, seed=1)
+    weights = torch.tensor([1.0, -2.0, 0.0, 0.5], dtype=torch.float64)
+    results = []
+    for device in ("cpu", "cuda"):
+        rows = style_history.rows_on(torch.device(device), 6, length) if device == "cuda" else TorchRows(6, length, CPU)
+        kept = found.to(device)
+        for row, vector in enumerate(kept.clone()):
+            rows.put(row, vector)
+        there = [one.to(device) for one in given]
+        dots = rows.dots(there, 0, 6)
+        results.append((dots, rows.combined(weights, there[0], -3.0).cpu()))
+    size = found.double().norm(dim=1, keepdim=True) * given.double().norm(dim=1)
+    assert float(((results[0][0] - results[1][0]) / size).abs().max()) < 1e-5
+    assert float((results[0][1] - results[1][1]).abs().max()) < 1e-4 * float(found.abs().max())
 
 
 @pytest.mark.parametrize("wrong", [torch.zeros(3), torch.zeros(4, dtype=torch.float64), torch.zeros(8)[::2]])

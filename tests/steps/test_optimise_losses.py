@@ -14,6 +14,7 @@ from minimoto.engines.style_losses import Pull, add_tv_gradient, blended, conten
 from minimoto.engines.style_objective import Features, Objective, strips
 from minimoto.engines.style_optimise_settings import OptimiseOptions, layer_names
 from minimoto.engines.vgg import Vgg, random_vgg
+from minimoto.engines.vgg_cuda import CudaFeatures
 from minimoto.engines.vgg_torch import TorchFeatures
 from minimoto.engines.vgg_winograd import WinogradFeatures, fits
 from minimoto.engines.winograd import kernels, transformed
@@ -39,6 +40,8 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
 def made(kind: str, vgg: Vgg, layers: tuple[str, ...], pooling: str = "max") -> Features:
     if kind == "torch":
         return TorchFeatures(vgg, layers, pooling)
+    if kind == "written out":
+        return CudaFeatures(vgg, layers, pooling, "cpu", torch.float32)
     compiled = kernels(2)
     if compiled is None:
         pytest.skip("there is no C compiler here")
@@ -81,7 +84,7 @@ def reference_loss(
     return loss + options.tv_weight * ((across**2).sum() + (down**2).sum()) / 2
 
 
-@pytest.mark.parametrize("kind", ["torch", "winograd"])
+@pytest.mark.parametrize("kind", ["torch", "winograd", "written out"])
 @pytest.mark.parametrize("pooling", ["max", "avg"])
 @pytest.mark.parametrize("size", [(48, 48), (33, 50), (16, 19)])
 @pytest.mark.parametrize("layers", [DEFAULT, ("relu1_2", "relu2_2", "relu3_4"), ("relu1_1",)], ids=len)
@@ -114,7 +117,7 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["torch", "winograd"])
+@pytest.mark.parametrize("kind", ["torch", "winograd", "written out"])
 @pytest.mark.parametrize("options", OPTIONS, ids=range(len(OPTIONS)))
 @pytest.mark.parametrize("pixels", [10**6, 60 * 64], ids=["whole", "strips"])
 def test_the_objective_is_the_papers(vgg: Vgg, kind: str, options: OptimiseOptions, pixels: int) -> None:
