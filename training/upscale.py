@@ -121,7 +121,7 @@ def train(plan: Plan, args: argparse.Namespace) -> None:
     if state.seconds >= budget:
         return
     begun = entered - state.seconds
-    pairs = make_pairs(_photos(tuple(args.photos), args.device), plan.factor, plan.patch)
+    pairs = make_pairs(_photos(tuple(args.photos), args.device), plan.factor, plan.patch, args.shifts)
     measured = read_measured(args.eval, plan.factor, args.device)
     print(f"x{plan.factor}: {len(pairs.height)} photos, ready after {clock() - entered:.1f} s; {plan}", flush=True)
     steps = Steps(state, plan, Patches(pairs, plan.patch, plan.batch), not args.eager, args.dtype)
@@ -175,6 +175,9 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--channels", type=int, default=CHANNELS, help="of the body")
     parser.add_argument("--layers", type=int, help="convolutions of the body; as many as the shipped one has by itself")
+    parser.add_argument(
+        "--shifts", type=int, default=1, help="ways of shrinking each photo: from how many first pixels on"
+    )
     parser.add_argument("--every", type=float, help="seconds between checkpoints")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)

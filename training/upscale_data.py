@@ -124,13 +124,26 @@ def pair(photo: Tensor, factor: int) -> tuple[Tensor, Tensor, Tensor]:
     return small, large, sums
 
 
-def make_pairs(photos: Iterable[Tensor], factor: int, patch: int) -> Pairs:
+def shifts(factor: int, count: int) -> list[tuple[int, int]]:
+    """How many rows and columns of a photo are left out at first, ``count`` ways, ``factor**2`` at most.
+
+    A photo that is shrunk from another first pixel on has other small pixels: it is another example. Every row and
+    every column comes once before any comes again.
+    """
+    return [(n % factor, (n + n // factor) % factor) for n in range(min(count, factor * factor))]
+
+
+def make_pairs(photos: Iterable[Tensor], factor: int, patch: int, shifted: int = 1) -> Pairs:
     """The pairs of every photo that is large enough for a patch of ``patch`` small pixels a side.
+
+    Parameters:
+        shifted: pairs of each photo, shrunk from as many first pixels on (:func:`shifts`).
 
     Raises:
         ValueError: none of them is.
     """
-    made = [pair(photo, factor) for photo in photos if min(photo.shape[1:]) >= (patch + 1) * factor]
+    moved = (photo[:, top:, left:] for photo in photos for top, left in shifts(factor, shifted))
+    made = [pair(photo, factor) for photo in moved if min(photo.shape[1:]) >= (patch + 1) * factor]
     if not made:
         raise ValueError(f"no photo is large enough for patches of {patch} pixels enlarged by {factor}")
     device = made[0][0].device

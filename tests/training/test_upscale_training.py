@@ -17,7 +17,7 @@ from training import upscale  # noqa: E402
 from training.bicubic import imresize  # noqa: E402
 from training.muon import Muon, orthogonalised  # noqa: E402
 from training.reparameterised import TrainedUpscaleNet, bicubic_taps  # noqa: E402
-from training.upscale_data import make_pairs, pair, read_photos, resized  # noqa: E402
+from training.upscale_data import make_pairs, pair, read_photos, resized, shifts  # noqa: E402
 from training.upscale_sampler import Patches  # noqa: E402
 from training.upscale_step import CAPTURE_AFTER, Plan, State, Steps, optimisers  # noqa: E402
 
@@ -112,6 +112,23 @@ def test_one_picture_and_one_place_will_do() -> None:
     assert large.dtype == torch.float32
     with pytest.raises(ValueError, match="no photo is large enough"):
         make_pairs([photo], 2, 13)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_a_photo_is_shrunk_from_several_first_pixels_on(factor: int) -> None:
+    ways = shifts(factor, 99)
+    assert len(set(ways)) == len(ways) == factor * factor
+    for taken in zip(*ways[:factor], strict=True):
+        assert sorted(taken) == list(range(factor)), "each row and each column once"
+    photo = torch.randint(0, 256, (3, 14 * factor, 15 * factor)).byte()
+    pairs = make_pairs([photo], factor, 12, 3)
+    assert len(pairs.height) == 3
+    top, left = ways[2]
+    small, _, _ = pair(photo[:, top:, left:], factor)
+    start = int(pairs.first[2])
+    kept = pairs.small[start : start + small.numel()].float() * 255
+    assert torch.allclose(kept, small.flatten(), atol=0.2)
+    assert not torch.equal(small[:13, :13], pair(photo, factor)[0][:13, :13])
 
 
 def test_many_matrices_are_made_orthogonal_as_each_of_them() -> None:
