@@ -105,8 +105,8 @@ def load(name: str, seed: int, hours: float | None) -> Workload:
 def against_the_bound(seed: int, names: list[str], hours: float | None) -> None:
     """The first table."""
     notes = []
-    print("| load | target | thrifty | cost | least | ratio | p95 | late | killed | flaps |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| load | target | thrifty | cost | least | ratio | p95 | late | killed | flaps | swaps |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for name in names:
         workload = load(name, seed, hours)
         for target in TARGETS_OF_BOUNDS:
@@ -118,7 +118,7 @@ def against_the_bound(seed: int, names: list[str], hours: float | None) -> None:
                 print(
                     f"| {name} | {target:.0f} s | {'on' if thrifty else 'off'} | ${told.cost:.2f} | ${least:.2f} "
                     f"| {told.cost / least:.2f} | {told.finish_at(0.95):.0f} s | {told.missed} of {len(told.finish)} "
-                    f"| {told.killed} | {told.flaps} |",
+                    f"| {told.killed} | {told.flaps} | {told.swaps} |",
                     flush=True,
                 )
         if len(workload.jobs) <= FEW and all(job.count == 1 for job in workload.jobs):

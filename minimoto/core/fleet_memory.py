@@ -13,6 +13,7 @@ from minimoto.core.fleet_view import JobView, Node, View
 from minimoto.core.markets import SPOT, Experience, Pool, Refusal, lived
 from minimoto.core.paces import Paces, learnt, pace
 from minimoto.core.policies.dead import DEADLY_STRIKES, symptom
+from minimoto.core.swaps import Swaps, swaps_of
 
 DAY = 86_400.0
 
@@ -43,12 +44,20 @@ class PendingLaunch:
 
     Parameters:
         pools: where was asked, the best first: the provider knows a repeated launch by that as well.
+        instead_of, repays, reason: of a launch of standbys, as of :class:`~minimoto.core.fleet.Launch`.
     """
 
     token: str
     count: int
     at: float
     pools: tuple[Pool, ...] = ()
+    instead_of: tuple[str, ...] = ()
+    repays: float = 0.0
+    reason: str = ""
+
+    def is_try_of(self, action: Launch) -> bool:
+        """Whether that launch would be this one again."""
+        return (self.token, self.count, self.instead_of) == (action.token, action.count, action.instead_of)
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,7 @@ class Memory:
         spot: the spot ones of them, with their pool.
         parting: nodes that were ended by us, or are known to be interrupted; each is counted once.
         markets: what was learnt of the pools.
+        swaps: spot nodes in the place of those on demand, and how swaps went lately.
         reported: those of them that have sent a heartbeat.
         draining: nodes that were asked to drain, with the reason.
         kept: nodes that took themselves out and stay to be looked at.
@@ -82,6 +92,7 @@ class Memory:
     spot: Mapping[str, Pool] = field(default_factory=dict)
     parting: tuple[str, ...] = ()
     markets: Experience = field(default_factory=Experience)
+    swaps: Swaps = field(default_factory=Swaps)
     reported: tuple[str, ...] = ()
     strikes: Mapping[str, Strike] = field(default_factory=dict)
     idle_since: Mapping[str, float] = field(default_factory=dict)
@@ -133,6 +144,7 @@ def load(text: str) -> Memory:
                 "spot": {id: Pool(**pool) for id, pool in document.get("spot", {}).items()},
                 "parting": tuple(document.get("parting", ())),
                 "markets": _markets(document.get("markets", {})),
+                "swaps": swaps_of(document.get("swaps", {})),
                 "reported": tuple(document.get("reported", ())),
                 "kept": tuple(document.get("kept", ())),
                 "strikes": {id: Strike(**strike) for id, strike in document.get("strikes", {}).items()},
@@ -147,7 +159,7 @@ def load(text: str) -> Memory:
 
 def _pending(document: Mapping[str, Any]) -> PendingLaunch:
     pools = tuple(Pool(**pool) for pool in document.get("pools", ()))
-    return PendingLaunch(document["token"], document["count"], document["at"], pools)
+    return PendingLaunch(**{**document, "pools": pools, "instead_of": tuple(document.get("instead_of", ()))})
 
 
 def _markets(document: Mapping[str, Any]) -> Experience:
@@ -189,6 +201,8 @@ def complete(memory: Memory, view: View, now: float) -> View:
         last_scale_in=memory.last_scale_in,
         stillborn=memory.stillborn,
         last_stillborn=memory.last_stillborn,
+        markets=memory.markets,
+        swaps=memory.swaps,
         spent_today=memory.spent if memory.day == int(now // DAY) else 0.0,
         budget_shut=memory.shut_day == int(now // DAY),
         token=memory.token,
@@ -215,26 +229,34 @@ def decided(memory: Memory, view: View, decision: Decision, now: float) -> Memor
 def _begun(memory: Memory, action: Launch, now: float) -> PendingLaunch:
     """A launch tried again under its token is as old as its first try."""
     first = memory.pending
-    same = first is not None and (first.token, first.count) == (action.token, action.count)
-    return first if first is not None and same else PendingLaunch(action.token, action.count, now, action.pools)
+    if first is not None and first.is_try_of(action):
+        return first
+    reason = action.reason if action.instead_of else ""
+    return PendingLaunch(action.token, action.count, now, action.pools, action.instead_of, action.repays, reason)
 
 
-def may_launch(memory: Memory, wanted: int, now: float) -> int:
+def may_launch(memory: Memory, wanted: int, instead_of: Sequence[str], now: float) -> int:
     """How many nodes may be asked for while the outcome of an earlier launch is unknown.
 
     The provider knows a repeated launch by its token *and* count: until its listing is sure to show what the first try
-    started, exactly that try is repeated, or none.
+    started, exactly that try is repeated, or none. One that is to take the place of others is no other launch's try.
+
+    Parameters:
+        instead_of: whose places they are to take.
     """
     first = memory.pending
     if first is None or now - first.at >= CONSISTENT_SECONDS:
         return wanted
-    return first.count if wanted >= first.count else 0
+    return first.count if wanted >= first.count and tuple(instead_of) == first.instead_of else 0
 
 
 def launched(memory: Memory, ids: Sequence[str], now: float) -> Memory:
     """The memory after a launch whose nodes are known."""
+    first = memory.pending
+    swaps = memory.swaps.begun(ids, first.instead_of, now, first.repays, first.reason) if first else memory.swaps
     return replace(
         memory,
+        swaps=swaps,
         pending=None,
         launches=memory.launches + 1,
         launched={**memory.launched, **dict.fromkeys(ids, now)},
@@ -255,7 +277,9 @@ def _resolve(memory: Memory, nodes: Sequence[Node], now: float) -> Memory:
     ids = [node.id for node in nodes if node.token == pending.token]
     if ids:
         return launched(memory, ids, pending.at)
-    return refused(memory) if now - pending.at > UNRESOLVED_SECONDS else memory
+    # Nobody waits for a swap, and its token must not stand in the way of a launch that somebody waits for.
+    patience = CONSISTENT_SECONDS if pending.instead_of else UNRESOLVED_SECONDS
+    return refused(memory) if now - pending.at > patience else memory
 
 
 def _forget_unseen(memory: Memory, nodes: Sequence[Node], now: float) -> Memory:
@@ -295,7 +319,8 @@ def _learn_markets(memory: Memory, view: View, now: float) -> Memory:
     ]
     markets = lived(memory.markets, before.values(), (before[id] for id in taken), now)
     parting = tuple(id for id in (*memory.parting, *taken) if id in nodes)
-    return replace(memory, spot=spot, parting=parting, markets=markets)
+    swaps = memory.swaps.followed(nodes.keys() - taken, now)
+    return replace(memory, spot=spot, parting=parting, markets=markets, swaps=swaps)
 
 
 def _mean(before: float | None, seen: float) -> float:
@@ -356,8 +381,9 @@ def _complete_node(memory: Memory, view: View, node: Node) -> Node:
     reported = node.reported or node.id in memory.reported
     idle_since = memory.idle_since.get(node.id) if view.reports_known and not node.busy else None
     draining, kept = node.id in memory.draining, node.id in memory.kept
+    standby = memory.swaps.standbys.get(node.id)
     known = (node.reported, node.idle_since, node.draining, node.kept)
-    if strike is None and not node.strikes and known == (reported, idle_since, draining, kept):
+    if strike is None and not node.strikes and not standby and known == (reported, idle_since, draining, kept):
         # Of hundreds of nodes most are as they are seen, and a copy of each takes longer than everything else.
         return node
     return replace(
@@ -368,6 +394,7 @@ def _complete_node(memory: Memory, view: View, node: Node) -> Node:
         idle_since=idle_since,
         draining=draining,
         kept=kept,
+        replaces=standby.node if standby else "",
     )
 
 

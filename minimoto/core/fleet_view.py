@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from minimoto.core.group import Group
+from minimoto.core.markets import Experience, Pool
 from minimoto.core.node import NodeState
+from minimoto.core.swaps import Swaps
 
 GONE = frozenset({"shutting-down", "terminated"})
 HALTED = frozenset({"stopping", "stopped"})
@@ -38,6 +40,7 @@ class Node:
         token: the token of the launch that started it.
         grouped: whether it belongs to an Auto Scaling group.
         kept: it took itself out and stays to be looked at, which was said.
+        replaces: id of the node on demand whose place it was started to take; empty: none, or that one is gone.
     """
 
     id: str
@@ -65,6 +68,7 @@ class Node:
     token: str = ""
     grouped: bool = False
     kept: bool = False
+    replaces: str = ""
 
     @cached_property
     def up(self) -> bool:
@@ -152,6 +156,9 @@ class View:
         stillborn: nodes, one after another, that died without a heartbeat; ``last_stillborn`` is when.
         spent_today: US dollars since midnight UTC, estimated; ``price_per_hour`` is that of one node, ``None`` unknown.
         budget_shut: today's budget was used up before.
+        pools: where machines may be asked for, with prices; empty: that was not looked at, or is not known.
+        markets: what was learnt of the pools.
+        swaps: spot nodes in the place of those on demand, and how swaps went lately.
         token: what a launch of this pass is to be known by.
         grouped: whether an Auto Scaling group sizes the fleet; ``group`` is it, ``None`` when it could not be seen.
     """
@@ -174,6 +181,9 @@ class View:
     spent_today: float = 0.0
     price_per_hour: float | None = None
     budget_shut: bool = False
+    pools: tuple[Pool, ...] = ()
+    markets: Experience = field(default_factory=Experience)
+    swaps: Swaps = field(default_factory=Swaps)
     token: str = ""
     grouped: bool = False
     group: Group | None = None

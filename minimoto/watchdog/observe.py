@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from minimoto.config import Config
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import GONE, JobView, Node, View
+from minimoto.core.markets import SPOT, Pool
 from minimoto.core.node import NodeReport, NodeState
 from minimoto.core.readable import counted
 from minimoto.core.warm import Warm, held, parse
@@ -105,6 +106,8 @@ def observe(cloud: Cloud, problems: Problems, price: float | None = None) -> Obs
     unknown: dict[str, float | None] = {}
     cpu = problems.attempt(lambda: cloud.metrics.cpu(ids, now), unknown) if ids else unknown
     nodes = None if instances is None else tuple(_nodes(instances, reports or (), cpu, now))
+    nowhere: list[Pool] = []
+    pools = problems.attempt(lambda: cloud.fleet.pools(now), nowhere) if _dear(nodes or (), cloud.config) else nowhere
     view = View(
         nodes=nodes,
         visible=counts.visible if counts else None,
@@ -117,10 +120,16 @@ def observe(cloud: Cloud, problems: Problems, price: float | None = None) -> Obs
         paces=_paces(reports or (), nodes or (), now),
         slots_per_node=_slots_per_node(nodes or (), cloud.config),
         price_per_hour=price,
+        pools=tuple(pools),
         grouped=cloud.config.grouped,
         group=group,
     )
     return Observation(view, reports, jobs)
+
+
+def _dear(nodes: Sequence[Node], config: Config) -> bool:
+    """Whether nodes stand on demand where spot is wished for, so that it matters what spot costs."""
+    return config.market == SPOT and not config.grouped and any(n.up and n.market != SPOT for n in nodes)
 
 
 def _nodes(

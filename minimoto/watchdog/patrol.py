@@ -165,7 +165,7 @@ class Watchdog:
             # The hours of the day have no say then.
             limits = replace(limits, warm="")
         decision = decide(view, choose(self.cloud.config.policy, limits, memory.scale_to), now)
-        acted = act(self.cloud, view, decision, memory, problems, in_time)
+        acted = act(self.cloud, view, decision, memory, limits, problems, in_time)
         memory, done = acted.memory, acted.done
         if seen.jobs is not None:
             memory, repaired = self._repair(seen, before, acted, limits, problems)

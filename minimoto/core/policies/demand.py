@@ -109,6 +109,11 @@ class Demand:
         return max(0.0, sum(parcel.tasks * parcel.each for parcel in self.parcels) - self.done)
 
     @property
+    def waiting(self) -> float:
+        """Seconds of one slot that nobody has begun."""
+        return max(0.0, sum(parcel.work for parcel in self.parcels) - self.done / IN_FLIGHT_DONE)
+
+    @property
     def each(self) -> float:
         """Seconds of a task, on average."""
         return sum(parcel.tasks * parcel.each for parcel in self.parcels) / self.tasks if self.tasks else 0.0
