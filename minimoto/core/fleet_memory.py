@@ -319,7 +319,7 @@ def _learn_markets(memory: Memory, view: View, now: float) -> Memory:
     ]
     markets = lived(memory.markets, before.values(), (before[id] for id in taken), now)
     parting = tuple(id for id in (*memory.parting, *taken) if id in nodes)
-    swaps = memory.swaps.followed(nodes.keys() - taken, now)
+    swaps = memory.swaps.followed(nodes.keys() - set(taken), memory.draining.keys(), now)
     return replace(memory, spot=spot, parting=parting, markets=markets, swaps=swaps)
 
 

@@ -16,6 +16,12 @@ from typing import Any
 LOST_PAUSE, LONGEST_LOST_PAUSE = 600.0, 4 * 3600.0
 """Seconds for which no swap is begun after one that did not repay; twice as long after each further one."""
 
+FORGIVEN_SECONDS = 3600.0
+"""If none was lost for so long after that, all is forgotten."""
+
+LASTING = 1800.0
+"""Seconds for which a swap's node shall be there even if the swap has repaid before: each interruption delays work."""
+
 BACK_TO_SPOT = "going back to spot"
 """How every reason for a swap begins."""
 
@@ -109,8 +115,8 @@ class Swaps:
     """The spot nodes that took, or are to take, the place of others, and how that went lately.
 
     Parameters:
-        standbys: by the id of the spot node, until the swap has repaid.
-        lost: swaps, one after another, whose nodes were lost before they had repaid.
+        standbys: by the id of the spot node, until the swap has proved good.
+        lost: swaps whose nodes were lost before, less those that have proved good since.
         last_lost: when that was last seen, seconds since the epoch.
     """
 
@@ -120,7 +126,7 @@ class Swaps:
 
     @property
     def waits_until(self) -> float:
-        """Before when none is begun: :data:`LOST_PAUSE` after one that was lost, twice as long after each further."""
+        """Before when no swap is begun: a pause after one that was lost, twice as long after each further one."""
         if not self.lost or self.last_lost is None:
             return 0.0
         return self.last_lost + min(LONGEST_LOST_PAUSE, LOST_PAUSE * 2.0 ** min(self.lost - 1, 30))
@@ -130,25 +136,26 @@ class Swaps:
         new = {id: Standby(node, now, repays, reason) for id, node in zip(ids, nodes, strict=False)}
         return replace(self, standbys={**self.standbys, **new}) if new else self
 
-    def followed(self, present: Set[str], now: float) -> Swaps:
+    def followed(self, present: Set[str], drained: Set[str], now: float) -> Swaps:
         """After a further look.
 
-        A node that has gone before its swap had repaid, for whatever reason, is a lost swap; those of one launch are
-        one. A swap that has repaid ends the row.
+        A node that has gone before its swap had repaid is a lost swap; one that was not drained, but was taken back or
+        died, is so before it was :data:`LASTING` there. Those of one launch are one.
 
         Parameters:
             present: ids of the nodes that are there and are not being taken back.
+            drained: ids of those that were asked to drain, the ones that have gone since the last look as well.
         """
-        if not self.standbys:
-            return self
-        lost, last, left = self.lost, self.last_lost, dict(self.standbys)
+        forgiven = self.lost and now >= self.waits_until + FORGIVEN_SECONDS
+        lost, last, left = 0 if forgiven else self.lost, self.last_lost, dict(self.standbys)
         for id, standby in self.standbys.items():
-            repaid, there = now - standby.at >= standby.repays, id in present
-            if there and not (repaid and standby.node not in present):
+            enough = standby.repays if id in drained else max(LASTING, standby.repays)
+            good, there = now - standby.at >= enough, id in present
+            if there and not (good and standby.node not in present):
                 continue
             del left[id]
-            if repaid:
-                lost = 0
+            if good:
+                lost = max(0, lost - 1)
             elif last is None or standby.at > last:
                 lost, last = lost + 1, now
         return Swaps(left, lost, last)
