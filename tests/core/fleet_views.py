@@ -115,6 +115,23 @@ def market_view(seed: int) -> View:
     )
 
 
+def calm_view(seed: int) -> View:
+    """The same where nothing is broken, drains or idles, there is work for a while, no deadline, and spot is cheap."""
+    random = Random(seed)
+    seen = market_view(seed)
+    calm = {"state": "running", "healthy": None, "strikes": 0, "symptom": "", "fenced": False, "unable": ""}
+    nodes = tuple(
+        replace(n, **calm, leaving=False, draining=False, busy=int(n.reported), idle_since=None)
+        for n in seen.nodes or ()
+    )
+    jobs = (JobView("j", random.randint(1, 30) * len(nodes), created=NOW - random.uniform(0, 60)),)
+    known = {"reports_known": True, "stillborn": 0, "budget_shut": False, "seconds_per_task": 60.0}
+    pools = (Pool(SPOT, "a", price=random.uniform(0.1, 0.9)), Pool(ON_DEMAND, "a", price=1.0))
+    boot, lost = random.uniform(10, 200), random.choice([0, 0, 0, 1])
+    swaps = replace(seen.swaps, lost=lost)
+    return replace(seen, nodes=nodes, jobs=jobs, boot_seconds=boot, slots_per_node=1, pools=pools, swaps=swaps, **known)
+
+
 def limits_of(seed: int) -> Limits:
     """Settings of any size."""
     random = Random(seed)
@@ -135,4 +152,5 @@ def limits_of(seed: int) -> Limits:
 _seeds = st.integers(0, 2**32)
 views = _seeds.map(view)
 market_views = _seeds.map(market_view)
+calm_views = _seeds.map(calm_view)
 limits = _seeds.map(limits_of)

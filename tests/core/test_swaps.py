@@ -7,8 +7,8 @@ from math import inf
 from typing import Any
 
 import pytest
-from fleet_views import NOW, limits, market_views
-from hypothesis import given
+from fleet_views import NOW, calm_views, limits, market_views
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minimoto.core.fleet import Decision, Drain, Launch, Policy, Terminate, decide
@@ -212,8 +212,12 @@ def working(view: View) -> int:
     return sum(node.replaces not in there for node in view.counted)
 
 
-@given(market_views, limits)
-def test_only_nodes_on_demand_that_work_are_replaced_and_only_by_spot_ones(view: View, limits: Limits) -> None:
+@settings(max_examples=300)
+@given(calm_views, limits, st.floats(300, 9000))
+def test_only_nodes_on_demand_that_work_are_replaced_and_only_by_spot_ones(
+    view: View, limits: Limits, seconds: float
+) -> None:
+    limits = replace(limits, target_seconds=seconds, pass_seconds=15)
     decision = decide(view, choose("target", limits), NOW)
     nodes = {node.id: node for node in view.nodes or ()}
     for launch in (action for action in decision.actions if isinstance(action, Launch) and action.instead_of):

@@ -187,7 +187,8 @@ class Simulation:
         given = list(had(offers, orders.launch, self._now))
         ids = [self._start_one(offer) for offer, n in given for _ in range(n)]
         refused = [offer.name for offer in takewhile(lambda offer: not offer.there_is(self._now), offers)]
-        self._refused += orders.launch - len(ids)
+        # Nobody waits for a node that would only be cheaper.
+        self._refused += 0 if orders.swap else orders.launch - len(ids)
         self._rule.launched(ids, refused, self._now)
         if ids and not orders.swap:
             self._change(len(ids))
