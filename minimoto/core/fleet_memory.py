@@ -283,8 +283,9 @@ def _resolve(memory: Memory, nodes: Sequence[Node], now: float) -> Memory:
 
 
 def _forget_unseen(memory: Memory, nodes: Sequence[Node], now: float) -> Memory:
-    listed = {node.id for node in nodes}
-    young = {id: at for id, at in memory.launched.items() if id not in listed and now - at < UNSEEN_SECONDS}
+    # What was ended before it was ever listed is not waited for.
+    known = {*(node.id for node in nodes), *memory.parting}
+    young = {id: at for id, at in memory.launched.items() if id not in known and now - at < UNSEEN_SECONDS}
     return replace(memory, launched=young)
 
 

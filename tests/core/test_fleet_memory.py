@@ -169,6 +169,14 @@ def test_a_node_not_listed_yet_is_believed_in_for_a_while() -> None:
     assert "i-9" not in look(memory, READY, now=NOW + 301)[1]
 
 
+def test_a_node_that_was_ended_before_it_was_listed_is_not_waited_for() -> None:
+    memory, seen = look(launched(Memory(pending=PendingLaunch("t", 1, NOW)), ["i-9"], NOW), now=NOW + 200)
+    ended = Decision((Terminate("i-9", "has not reported", dead=True),), "", "")
+    memory = decided(memory, View(tuple(seen.values())), ended, NOW + 200)
+    assert memory.stillborn == 1
+    assert look(memory, now=NOW + 215)[1] == {}
+
+
 def test_drains_are_remembered_while_the_node_is_there() -> None:
     memory = decided(Memory(), View((READY,)), Decision((Drain("a", "idle"),), "", ""), NOW)
     memory, seen = look(memory, READY)
