@@ -22,10 +22,12 @@ from minimoto.core.simulate import RULES, WORKLOADS, Outcome, Workload, producti
 from minimoto.core.simulation.clairvoyant import clairvoyant
 from minimoto.core.simulation.events import Rule
 from minimoto.core.simulation.rivals import Buildkite, CellProfiler, Keda, Runners, SkyPilot, TargetTracking
-from minimoto.core.simulation.sessions import planned
+from minimoto.core.simulation.sessions import planned, unforeseen
 
 BASE = Limits(min_nodes=0, max_nodes=500, task_seconds=60.0)
 TARGETS_OF_BOUNDS = (900.0, 1800.0)
+ONE_AT_A_TIME = ("small", "medium", "trickle")
+"""Loads of which one node does nearly all."""
 FEW = 100
 """Jobs up to which they are planned one by one."""
 TARGETS = (60, 200, 250, 300, 350, 400, 500, 600, 750, 900, 1200, 1800, 2700, 3600, 14400, 43200)
@@ -121,6 +123,12 @@ def against_the_bound(seed: int, names: list[str], hours: float | None) -> None:
                     f"| {told.killed} | {told.flaps} | {told.swaps} |",
                     flush=True,
                 )
+        if name in ONE_AT_A_TIME:
+            some = [f"${unforeseen(workload):.2f} if nodes are started at once"]
+            some += [
+                f"${unforeseen(workload, target):.2f} waiting within {target:.0f} s" for target in TARGETS_OF_BOUNDS
+            ]
+            notes.append(f"{name}: whoever does not know what comes pays at least {', '.join(some)}")
         if len(workload.jobs) <= FEW and all(job.count == 1 for job in workload.jobs):
             plans = ", ".join(f"${planned(workload, target):.2f} within {target:.0f} s" for target in TARGETS_OF_BOUNDS)
             notes.append(f"{name}: one node at a time, planned by who knows all jobs beforehand, costs {plans}")
