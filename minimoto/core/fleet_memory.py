@@ -79,6 +79,7 @@ class Memory:
         spent: US dollars on ``day`` (days since the epoch, UTC), counted until ``spent_at``.
         shut_day: the day whose budget was used up.
         scale_to: the size set by hand.
+        jobless_since: since when no live job has had a task left.
         empty_since: since when the queue has been seen empty while tasks wait.
         dead_letters: messages left in the dead-letter queue for people: id to reason, and when they were last seen.
         recorded, recorded_at: rule and fleet's size of the decision that was last written to the log, and when.
@@ -110,6 +111,7 @@ class Memory:
     spent_at: float | None = None
     shut_day: int | None = None
     scale_to: int | None = None
+    jobless_since: float | None = None
     empty_since: float | None = None
     dead_letters: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     recorded: str = ""
@@ -180,6 +182,8 @@ def learn(memory: Memory, view: View, limits: Limits, now: float) -> tuple[Memor
     memory = _learn_times(memory, view, now)
     memory = _spend(memory, view, now)
     memory = _learn_markets(memory, view, now)
+    jobless = view.jobs is not None and not any(job.tasks_left for job in view.jobs)
+    memory = replace(memory, jobless_since=(memory.jobless_since or now) if jobless else None)
     learnt = replace(view, seconds_per_task=memory.seconds_per_task, boot_seconds=memory.boot_seconds)
     memory = _follow(memory, learnt, limits, now)
     return memory, complete(memory, view, now)
@@ -203,6 +207,7 @@ def complete(memory: Memory, view: View, now: float) -> View:
         last_stillborn=memory.last_stillborn,
         markets=memory.markets,
         swaps=memory.swaps,
+        jobless_since=memory.jobless_since,
         spent_today=memory.spent if memory.day == int(now // DAY) else 0.0,
         budget_shut=memory.shut_day == int(now // DAY),
         token=memory.token,

@@ -147,6 +147,7 @@ class View:
         visible, in_flight, delayed: messages in the queue, approximately.
         oldest: age of the oldest visible message, seconds.
         jobs: the live jobs that are ready or being processed; ``None`` when they could not be read.
+        jobless_since: since when no live job has had a task left; ``None``: one has, or that is not known.
         reports_known: whether the heartbeats could be read.
         seconds_per_task: as seen lately; ``None`` before the first task.
         paces: seconds an input by step and instance type: as reported, then as remembered.
@@ -169,6 +170,7 @@ class View:
     delayed: int | None = None
     oldest: float | None = None
     jobs: tuple[JobView, ...] | None = None
+    jobless_since: float | None = None
     reports_known: bool = True
     seconds_per_task: float | None = None
     paces: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from fleet_views import NOW
 from minimoto.core.fleet import Decision, Drain, Launch, Terminate, decide
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_memory import DAY, Memory, PendingLaunch, Strike, decided, dump, launched, learn, load, refused
-from minimoto.core.fleet_view import Node, View
+from minimoto.core.fleet_view import JobView, Node, View
 from minimoto.core.policies import choose
 
 LIMITS = Limits(strike_seconds=60, boot_seconds=120)
@@ -175,6 +175,15 @@ def test_a_node_that_was_ended_before_it_was_listed_is_not_waited_for() -> None:
     memory = decided(memory, View(tuple(seen.values())), ended, NOW + 200)
     assert memory.stillborn == 1
     assert look(memory, now=NOW + 215)[1] == {}
+
+
+def test_since_when_no_job_has_had_a_task_is_remembered() -> None:
+    memory, _ = look(Memory(), jobs=(JobView("a", 0),))
+    assert memory.jobless_since == NOW
+    later, view = learn(memory, View((), jobs=()), LIMITS, NOW + 60)
+    assert (later.jobless_since, view.jobless_since) == (NOW, NOW)
+    for jobs in ((JobView("a", 1),), None):
+        assert look(later, now=NOW + 90, jobs=jobs)[0].jobless_since is None
 
 
 def test_drains_are_remembered_while_the_node_is_there() -> None:

@@ -100,6 +100,15 @@ def test_the_rule_of_production_makes_no_busy_node_end_and_does_not_flap() -> No
         assert told.finish_at(0.95) <= 300.0
 
 
+@pytest.mark.parametrize("name", ["small", "trickle"])
+def test_counts_of_a_job_that_has_just_ended_start_no_node(name: str) -> None:
+    """Idle nodes go after 15 s, when the queue's counts may still show what they have done."""
+    told = simulate(
+        WORKLOADS[name](1), production("target", replace(LIMITS, target_seconds=900, cooldown=15)), 900.0, 1
+    )
+    assert told.flaps == 0
+
+
 def test_in_a_drought_of_spot_nodes_work_goes_on_afterwards() -> None:
     workload = few_jobs(1, World(offers=(spot(droughts=((0.0, 4000.0),)),)))
     told = simulate(workload, production("target", LIMITS), 300.0)
