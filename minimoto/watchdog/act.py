@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from minimoto.core.fleet import Bound, Decision, Drain, Keep, Launch, Terminate
 from minimoto.core.fleet_asking import asked
 from minimoto.core.fleet_limits import Limits
-from minimoto.core.fleet_memory import Memory, decided, dump, launched, may_launch, refused
+from minimoto.core.fleet_memory import Memory, decided, launched, may_launch, refused
+from minimoto.core.fleet_recall import dump
 from minimoto.core.fleet_view import View
 from minimoto.core.markets import Pool, paused_text, refusals_text, served
 from minimoto.core.markets import refused as learnt

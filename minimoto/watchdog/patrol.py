@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from minimoto.core.fleet import Action, Bound, Decision, Drain, Keep, Launch, Terminate, decide, next_look
 from minimoto.core.fleet_limits import Limits
-from minimoto.core.fleet_memory import Memory, learn, load
+from minimoto.core.fleet_memory import Memory, learn
+from minimoto.core.fleet_recall import load
 from minimoto.core.fleet_view import View
 from minimoto.core.group import JOBS, published
 from minimoto.core.job import JobState

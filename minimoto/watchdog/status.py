@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from minimoto.core.fleet import FAILED
-from minimoto.core.fleet_memory import load
+from minimoto.core.fleet_recall import load
 from minimoto.core.fleet_view import GONE
 from minimoto.core.group import Group
 from minimoto.core.node import NodeReport, NodeState

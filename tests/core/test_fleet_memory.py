@@ -9,7 +9,8 @@ from fleet_views import NOW
 
 from minimoto.core.fleet import Decision, Drain, Launch, Terminate, decide
 from minimoto.core.fleet_limits import Limits
-from minimoto.core.fleet_memory import DAY, Memory, PendingLaunch, Strike, decided, dump, launched, learn, load, refused
+from minimoto.core.fleet_memory import DAY, Memory, PendingLaunch, Strike, decided, launched, learn, refused
+from minimoto.core.fleet_recall import dump, load
 from minimoto.core.fleet_view import JobView, Node, View
 from minimoto.core.policies import choose
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from minimoto.core.fleet import Decision, Drain, Launch, Policy, Terminate, decide
 from minimoto.core.fleet_asking import asked
 from minimoto.core.fleet_limits import Limits
-from minimoto.core.fleet_memory import Memory, decided, dump, launched, learn, load, may_launch, refused
+from minimoto.core.fleet_memory import Memory, decided, launched, learn, may_launch, refused
+from minimoto.core.fleet_recall import dump, load
 from minimoto.core.fleet_view import JobView, Node, View
 from minimoto.core.markets import ON_DEMAND, SPOT, Experience, Pool
 from minimoto.core.markets import refused as learnt
