@@ -173,7 +173,8 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
     ended = {end.node for end in ends}
     staying, replaced = _swapped(_without(view, ended))
     shut = budget_is_short(staying, policy.limits)
-    standbys = _standbys(staying)
+    # When the money is spent nothing takes a place any more: all of them end.
+    standbys = {} if shut else _standbys(staying)
     able = _without(staying, {*kept, *standbys})
     if shut and not view.grouped:
         wish = _shut_down(able, policy.limits)

@@ -179,6 +179,12 @@ def test_a_standby_is_no_capacity_until_it_is_ready_and_then_the_other_finishes_
     assert gone.actions == (Terminate("i-dear", "has drained"),)
 
 
+def test_when_the_money_is_spent_standbys_end_too() -> None:
+    booting = standby(reported=False, launched=NOW - 60)
+    decision = decide(seen(DEAR, booting, budget_shut=True), target(budget_per_day=1.0), NOW)
+    assert [action.node for action in decision.actions if isinstance(action, Drain)] == ["i-dear", "i-new"]
+
+
 def test_a_standby_whose_other_has_gone_is_a_node_like_any_other() -> None:
     demanding = (JobView("j", 100, created=NOW),)
     left = (CHEAP, standby(reported=False, launched=NOW))
