@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -106,8 +106,6 @@ def observe(cloud: Cloud, problems: Problems, price: float | None = None) -> Obs
     unknown: dict[str, float | None] = {}
     cpu = problems.attempt(lambda: cloud.metrics.cpu(ids, now), unknown) if ids else unknown
     nodes = None if instances is None else tuple(_nodes(instances, reports or (), cpu, now))
-    nowhere: list[Pool] = []
-    pools = problems.attempt(lambda: cloud.fleet.pools(now), nowhere) if _dear(nodes or (), cloud.config) else nowhere
     view = View(
         nodes=nodes,
         visible=counts.visible if counts else None,
@@ -120,16 +118,19 @@ def observe(cloud: Cloud, problems: Problems, price: float | None = None) -> Obs
         paces=_paces(reports or (), nodes or (), now),
         slots_per_node=_slots_per_node(nodes or (), cloud.config),
         price_per_hour=price,
-        pools=tuple(pools),
         grouped=cloud.config.grouped,
         group=group,
     )
     return Observation(view, reports, jobs)
 
 
-def _dear(nodes: Sequence[Node], config: Config) -> bool:
-    """Whether nodes stand on demand where spot is wished for, so that it matters what spot costs."""
-    return config.market == SPOT and not config.grouped and any(n.up and n.market != SPOT for n in nodes)
+def with_pools(cloud: Cloud, view: View, problems: Problems) -> View:
+    """The view with what machines cost where; not looked at unless nodes stand on demand where spot is wished for."""
+    dear = any(node.counts and node.market != SPOT for node in view.nodes or ())
+    if not dear or (cloud.config.market, cloud.config.policy) != (SPOT, "target"):
+        return view
+    nowhere: list[Pool] = []
+    return replace(view, pools=tuple(problems.attempt(lambda: cloud.fleet.pools(cloud.clock.now()), nowhere)))
 
 
 def _nodes(

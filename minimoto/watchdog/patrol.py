@@ -26,7 +26,7 @@ from minimoto.watchdog.act import MEMORY, Acted, act, save
 from minimoto.watchdog.dead_letters import clear_dead
 from minimoto.watchdog.fleet_history import size
 from minimoto.watchdog.gone import clear_gone
-from minimoto.watchdog.observe import Observation, limits_of, observe
+from minimoto.watchdog.observe import Observation, limits_of, observe, with_pools
 from minimoto.watchdog.owners import end_overspent, tell_limits, with_budgets
 from minimoto.watchdog.problems import Problems
 from minimoto.watchdog.repair import Repairs, close_ended, expire_uploads, find_lost, send_unsent
@@ -161,7 +161,7 @@ class Watchdog:
             raise CloudError(f"nothing can be seen, so nothing was done: {problems.lines[0]}")
         now = self.cloud.clock.now()
         memory, view = learn(before, seen.view, limits, now)
-        view = with_budgets(self.cloud, view, seen.jobs or (), problems)
+        view = with_pools(self.cloud, with_budgets(self.cloud, view, seen.jobs or (), problems), problems)
         if memory.scale_to is not None:
             # The hours of the day have no say then.
             limits = replace(limits, warm="")

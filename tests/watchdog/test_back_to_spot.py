@@ -161,8 +161,16 @@ def test_the_bounds_hold_and_that_is_said() -> None:
     assert told(full) == []
 
 
-def test_where_spot_is_not_wished_for_nodes_stay() -> None:
-    assert Played(market="on-demand").run().done == ()
+@pytest.mark.parametrize("settings", [{"market": "on-demand"}, {"policy": "classic"}])
+def test_where_that_is_not_wished_for_nodes_stay_and_no_price_is_asked(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = Played(**settings)
+    played.cloud.queue.delete([message.receipt for message in played.cloud.queue.receive(10)])
+    asked: list[float] = []
+    monkeypatch.setattr(played.cloud.fleet, "pools", asked.append)
+    assert played.run().done == ()
+    assert asked == []
 
 
 def test_without_what_spot_costs_nothing_is_swapped(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:

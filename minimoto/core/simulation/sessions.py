@@ -39,15 +39,15 @@ def planned(workload: Workload, target: float) -> float:
 def unforeseen(workload: Workload, wait: float | None = None) -> float:
     """US dollars that a rule without foresight pays at least, though it sees and does everything in no time.
 
-    When a job comes and no node is there, one is launched, ``wait`` seconds before the job would be late, or at once;
-    it does whatever has come until nothing is left, and is kept a while in case more comes. How long is chosen in
-    hindsight, the best for this very load. With several nodes busy times would be shorter, so more of them would have
+    When a job comes and no node is there, one is launched, at once or as late as that job allows; it does whatever has
+    come until nothing is left, and is kept a while in case more comes. How long is chosen in hindsight, the best for
+    this very load. With several nodes busy times would be shorter, so more of them would have
     to boot; and where arrivals have no memory (Poisson), no other way of keeping nodes is better than all of these:
     what is to come is the same at every moment.
 
     Parameters:
-        wait: within how many seconds a job shall be done, of which as many as can be are waited for others to share its
-            boot; ``None``: nodes are started at once.
+        wait: seconds within which a job shall be done, where nodes are started late so that others may share the boot;
+            ``None``: they are started at once.
     """
     return min(_sessions(workload, wait, keep) for keep in KEPT)
 
