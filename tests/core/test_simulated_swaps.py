@@ -92,7 +92,7 @@ def test_which_saves_the_price_of_hours_on_demand(monkeypatch: pytest.MonkeyPatc
     assert told.cost < 0.9 * before.cost
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.integers(2, 8), st.integers(2, 8), st.sampled_from([900.0, 1800.0]), st.integers(0, 99))
 def test_a_market_that_gives_and_takes_all_the_time_makes_no_ping_pong(
     there: int, gone: int, target: float, seed: int
