@@ -1,37 +1,49 @@
 """minimoto's rule for the fleet's size against those of others, on simulated loads.
 
-    python -m benchmarks.fleet [--workloads mix,bursts] [--tables bound,rivals] [--only Buildkite] [--hours 6]
+    python -m benchmarks.fleet [--workloads mix,bursts] [--tables bound,rivals,swaps] [--only Buildkite] [--hours 6]
         [--seed 1]
 
-Two tables. The first: what a target costs against the least that any rule could pay (the clairvoyant's bound), and what
-went wrong. The second: for every rule of others, at several of its settings, a setting of minimoto's own rule that is
-both cheaper and quicker at the 95th percentile, or says that there is none. Nothing is timed; the same seed prints the
-same. With ``--hours`` only that much of each load, from its beginning: a row of a whole day takes minutes.
+Three tables. The first: what a target costs against the least that any rule could pay (the clairvoyant's bound), and
+what went wrong. The second: for every rule of others, at several of its settings, a setting of minimoto's own rule that
+is both cheaper and quicker at the 95th percentile, or says that there is none. The third: what going back to spot
+brings where spot nodes come and go in turns. Nothing is timed; the same seed prints the same. With ``--hours`` only
+that much of each load, from its beginning: a row of a whole day takes minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from math import ceil
 
 from benchmarks.measure import machine, versions
 from minimoto.cli.simulate import quiet
+from minimoto.core.fleet import Wish
 from minimoto.core.fleet_limits import Limits
+from minimoto.core.fleet_view import View
+from minimoto.core.policies.target import Target
 from minimoto.core.simulate import RULES, WORKLOADS, Outcome, Workload, production, simulate
 from minimoto.core.simulation.clairvoyant import clairvoyant
 from minimoto.core.simulation.events import Rule
+from minimoto.core.simulation.market import ON_DEMAND, spot
 from minimoto.core.simulation.rivals import Buildkite, CellProfiler, Keda, Runners, SkyPilot, TargetTracking
-from minimoto.core.simulation.sessions import planned
+from minimoto.core.simulation.rule import Production
+from minimoto.core.simulation.sessions import planned, unforeseen
+from minimoto.core.simulation.world import World
 
 BASE = Limits(min_nodes=0, max_nodes=500, task_seconds=60.0)
 TARGETS_OF_BOUNDS = (900.0, 1800.0)
+ONE_AT_A_TIME = ("small", "medium", "trickle")
+"""Loads of which one node does nearly all."""
 FEW = 100
 """Jobs up to which they are planned one by one."""
 TARGETS = (60, 200, 250, 300, 350, 400, 500, 600, 750, 900, 1200, 1800, 2700, 3600, 14400, 43200)
 COOLDOWNS = (15, 60, 120, 300, 600, 900)
 SPARE = (1, 2, 3, 5, 10, 20)
 SHARES = (0.5, 1.0)
+TURNS = (2, 5, 10, 20, 40, 120)
+"""Minutes with spot nodes, and as many without."""
 WARM = (1, 2, 3, 4, 5, 8, 12, 16, 20, 30, 50)
 
 
@@ -105,8 +117,8 @@ def load(name: str, seed: int, hours: float | None) -> Workload:
 def against_the_bound(seed: int, names: list[str], hours: float | None) -> None:
     """The first table."""
     notes = []
-    print("| load | target | thrifty | cost | least | ratio | p95 | late | killed | flaps |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| load | target | thrifty | cost | least | ratio | p95 | late | killed | flaps | swaps |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for name in names:
         workload = load(name, seed, hours)
         for target in TARGETS_OF_BOUNDS:
@@ -118,9 +130,15 @@ def against_the_bound(seed: int, names: list[str], hours: float | None) -> None:
                 print(
                     f"| {name} | {target:.0f} s | {'on' if thrifty else 'off'} | ${told.cost:.2f} | ${least:.2f} "
                     f"| {told.cost / least:.2f} | {told.finish_at(0.95):.0f} s | {told.missed} of {len(told.finish)} "
-                    f"| {told.killed} | {told.flaps} |",
+                    f"| {told.killed} | {told.flaps} | {told.swaps} |",
                     flush=True,
                 )
+        if name in ONE_AT_A_TIME:
+            some = [f"${unforeseen(workload):.2f} if nodes are started at once"]
+            some += [
+                f"${unforeseen(workload, target):.2f} waiting within {target:.0f} s" for target in TARGETS_OF_BOUNDS
+            ]
+            notes.append(f"{name}: whoever does not know what comes pays at least {', '.join(some)}")
         if len(workload.jobs) <= FEW and all(job.count == 1 for job in workload.jobs):
             plans = ", ".join(f"${planned(workload, target):.2f} within {target:.0f} s" for target in TARGETS_OF_BOUNDS)
             notes.append(f"{name}: one node at a time, planned by who knows all jobs beforehand, costs {plans}")
@@ -149,6 +167,34 @@ def against_others(seed: int, names: list[str], hours: float | None, only: list[
             print(f"{row}| {_named(better)} | ${found.cost:.2f} | {found.finish_at(0.95):.0f} s |", flush=True)
 
 
+class Stays(Target):
+    """The rule without a way back to spot but by going idle."""
+
+    def wish(self, view: View, dead: Mapping[str, str], now: float) -> Wish:
+        return replace(super().wish(view, dead, now), swap=None)
+
+
+def on_odd_markets(seed: int, hours: float | None) -> None:
+    """The third table: a day of mixed folders, half of its minutes without spot nodes."""
+    print(
+        "| minutes with and without spot | target | cost without swaps | with them | swaps | late without | with them |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    workload = load("mix", seed, hours)
+    for minutes in TURNS:
+        turn = 60.0 * minutes
+        droughts = [(2 * turn * n, 2 * turn * n + turn) for n in range(ceil(1.2 * workload.seconds / (2 * turn)))]
+        odd = replace(workload, world=World(offers=(spot(droughts=droughts), ON_DEMAND)))
+        for target in TARGETS_OF_BOUNDS:
+            limits = replace(BASE, target_seconds=target, cooldown=15)
+            stays, told = (simulate(odd, Production("target", rule, limits), target, seed) for rule in (Stays, Target))
+            print(
+                f"| {minutes} | {target:.0f} s | ${stays.cost:.2f} | ${told.cost:.2f} | {told.swaps} "
+                f"| {stays.missed} of {len(stays.finish)} | {told.missed} of {len(told.finish)} |",
+                flush=True,
+            )
+
+
 def _named(limits: Limits) -> str:
     warm = f", min_nodes={limits.min_nodes}" if limits.min_nodes else ""
     spare = f", spare_nodes={limits.spare_nodes}" if limits.spare_nodes else ""
@@ -158,10 +204,10 @@ def _named(limits: Limits) -> str:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", default=",".join(WORKLOADS))
-    parser.add_argument("--tables", default="bound,rivals")
+    parser.add_argument("--tables", default="bound,rivals,swaps")
     parser.add_argument("--only", action="append", default=[], help="part of a rule's name; of the second table")
     parser.add_argument("--hours", type=float, help="of each load only so much")
     parser.add_argument("--seed", type=int, default=1)
@@ -175,6 +221,9 @@ def main() -> None:
         print()
     if "rivals" in tables:
         against_others(given.seed, names, given.hours, given.only)
+        print()
+    if "swaps" in tables:
+        on_odd_markets(given.seed, given.hours)
 
 
 if __name__ == "__main__":

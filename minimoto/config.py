@@ -122,7 +122,7 @@ class Config:
         "FLEET", "strike_seconds", 60.0, "silence of a node that makes one of its two strikes", above=0
     )
     market: str = _s(
-        "FLEET", "market", "spot", "spot (on-demand where spot cannot be had) or on-demand", words=("spot", "on-demand")
+        "FLEET", "market", "spot", "spot (on-demand while spot cannot be had) or on-demand", words=("spot", "on-demand")
     )
     more_types: tuple[str, ...] = _s("FLEET", "more_types", (), "other instance types to fall back to")
     budget_per_day: float = _s(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minimoto.core.fleet_memory import load
+from minimoto.core.fleet_recall import load
 from minimoto.core.simulation.history import Past, from_history
 from minimoto.core.simulation.market import ON_DEMAND, spot
 from minimoto.core.simulation.workload import Workload

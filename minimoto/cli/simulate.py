@@ -36,6 +36,7 @@ _HEAD = (
     "taken back",
     "killed",
     "flaps",
+    "swaps",
 )
 
 
@@ -250,7 +251,7 @@ def _row(name: str, told: Outcome) -> list[str]:
     return [
         name, f"${told.cost:.2f}", *(f"{told.finish_at(share):.0f} s" for share in (0.5, 0.95, 0.99, 1.0)),
         str(told.missed), f"{told.hours:.1f}",
-        *(str(count) for count in (told.largest, told.interrupted, told.killed, told.flaps)),
+        *(str(count) for count in (told.largest, told.interrupted, told.killed, told.flaps, told.swaps)),
     ]  # fmt: skip
 
 
@@ -266,6 +267,7 @@ def _document(told: Outcome) -> dict[str, Any]:
         "nodes_at_most": told.largest,
         "killed": told.killed,
         "flaps": told.flaps,
+        "swaps": told.swaps,
         "refused": told.refused,
         "interrupted": told.interrupted,
         "crashed": told.crashed,

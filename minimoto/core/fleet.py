@@ -13,6 +13,7 @@ from typing import Protocol
 from minimoto.core.fleet_limits import Limits, budget_is_short, budget_text, budget_told, grant
 from minimoto.core.fleet_view import GONE, Node, View
 from minimoto.core.markets import Pool
+from minimoto.core.swaps import BACK_TO_SPOT, Swap
 
 SOON = 5.0
 """Seconds between two looks at a fleet that winds down."""
@@ -28,6 +29,8 @@ class Launch:
         token: makes a repeated call harmless.
         urgent: on-demand first: a deadline leaves no time to replace a spot node that is taken back.
         pools: where to ask, the best first, once that is known.
+        instead_of: ids of the nodes on demand whose places the new ones take, which are had on spot or not at all.
+        repays: as of :class:`~minimoto.core.swaps.Swap`.
     """
 
     count: int
@@ -35,14 +38,21 @@ class Launch:
     token: str
     urgent: bool = False
     pools: tuple[Pool, ...] = ()
+    instead_of: tuple[str, ...] = ()
+    repays: float = 0.0
 
 
 @dataclass(frozen=True)
 class Drain:
-    """Ask the services of a node to finish what they hold and take nothing more."""
+    """Ask the services of a node to finish what they hold and take nothing more.
+
+    Parameters:
+        replaced_by: id of the node that has taken its place; empty: none has.
+    """
 
     node: str
     reason: str
+    replaced_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,7 @@ class Wish:
         told: which limit keeps machines from the jobs, where the policy knows it better than the limits do.
         bounds: the least and the most that the Auto Scaling group shall have, if they change.
         detach: which of the machines that are kept are taken out of that group.
+        swap: the nodes on demand that spot ones shall replace, where nothing else is to be launched.
     """
 
     rule: str
@@ -136,6 +147,7 @@ class Wish:
     detach: tuple[Detach, ...] = ()
     drain_reason: str = ""
     told: str = ""
+    swap: Swap | None = None
 
 
 class Policy(Protocol):
@@ -173,9 +185,11 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
     dead = policy.dead(_without(view, kept))
     ends = (*_dead(view, dead), *(end for end in _drained(view, dead) if end.node not in kept))
     ended = {end.node for end in ends}
-    staying = _without(view, ended)
+    staying, replaced = _swapped(_without(view, ended))
     shut = budget_is_short(staying, policy.limits)
-    able = _without(staying, kept)
+    # When the money is spent nothing takes a place any more: all of them end.
+    standbys = {} if shut else _standbys(staying)
+    able = _without(staying, {*kept, *standbys})
     if shut and not view.grouped:
         wish = _shut_down(able, policy.limits)
     else:
@@ -185,18 +199,23 @@ def decide(view: View, policy: Policy, now: float) -> Decision:
     drains = [drain for drain in _drains(staying, wish, policy.limits, now) if drain.node not in kept]
     granted = grant(staying, policy.limits, wish.launch, now)
     limited = [granted.reason] if granted.reason else []
+    swap, swapping = _swap(staying, wish, policy.limits, now)
     besides = [
+        *(drain.reason for drain in replaced),
+        *swapping,
+        *(f"{BACK_TO_SPOT}: {new} boots in the place of {old}" for new, old in standbys.items()),
         *(_warm(able, policy.limits) if not shut else []),
         *([f"kept to be looked at: {', '.join(sorted(kept))}"] if kept else []),
     ]
     reason = "; ".join([*(f"{end.node} {end.reason}" for end in ends), wish.reason, *limited, *besides])
     keeps = [Keep(node.id, FAILED) for node in view.nodes if node.id in kept and not node.kept]
-    launch = (Launch(granted.count, wish.reason, view.token, wish.urgent),) if granted.count else ()
+    launch = (Launch(granted.count, wish.reason, view.token, wish.urgent),) if granted.count else swap
     detaches = [detach for detach in wish.detach if detach.node in kept]
     bound = (Bound(*wish.bounds, wish.reason),) if wish.bounds else ()
-    rule = "limit" if limited and not granted.count else wish.rule
+    rule = "limit" if limited and not granted.count else "swap" if swap or replaced else wish.rule
     told = budget_told(policy.limits) if shut else wish.told or granted.told
-    return Decision((*ends, *keeps, *drains, *detaches, *bound, *launch), reason, rule, inputs, shut, told)
+    actions = (*ends, *keeps, *replaced, *drains, *detaches, *bound, *launch)
+    return Decision(actions, reason, rule, inputs, shut, told)
 
 
 def next_look(view: View, decision: Decision, limits: Limits) -> float:
@@ -253,6 +272,39 @@ def _kept(view: View, limits: Limits) -> frozenset[str]:
 
 def _without(view: View, ids: Collection[str]) -> View:
     return replace(view, nodes=tuple(node for node in view.nodes or () if node.id not in ids)) if ids else view
+
+
+def _swapped(view: View) -> tuple[View, list[Drain]]:
+    """The nodes on demand whose place a spot node is ready to take: they drain, whatever the policy."""
+    there = {node.id: node for node in view.nodes or () if node.counts}
+    ready = {node.replaces: node.id for node in there.values() if node.reported and not node.strikes}
+    drains = [
+        Drain(old, f"{BACK_TO_SPOT}: {new} has taken the place of {old}", new)
+        for old, new in ready.items()
+        if old in there
+    ]
+    left = {drain.node for drain in drains}
+    nodes = tuple(replace(node, draining=True) if node.id in left else node for node in view.nodes or ())
+    return (replace(view, nodes=nodes), drains) if drains else (view, drains)
+
+
+def _standbys(view: View) -> dict[str, str]:
+    """Spot nodes that are not ready yet to take the place of a node that is still there, and those nodes."""
+    there = {node.id for node in view.nodes or () if node.counts}
+    return {node.id: node.replaces for node in view.nodes or () if node.replaces in there and node.up}
+
+
+def _swap(view: View, wish: Wish, limits: Limits, now: float) -> tuple[tuple[Launch, ...], list[str]]:
+    """The launch of spot nodes in the place of others, as far as the limits allow, and what there is to say of it."""
+    if wish.swap is None or wish.launch:
+        return (), []
+    granted = grant(view, limits, len(wish.swap.nodes), now)
+    limited = [f"{BACK_TO_SPOT} waits: {granted.reason}"] if granted.reason else []
+    if not granted.count:
+        return (), limited
+    nodes, reason = wish.swap.nodes[: granted.count], wish.swap.reason
+    launch = Launch(granted.count, reason, view.token, instead_of=nodes, repays=wish.swap.repays)
+    return (launch,), [reason, *limited]
 
 
 def _warm(view: View, limits: Limits) -> Sequence[str]:

@@ -104,6 +104,12 @@ def _launch_backoff(view: View, limits: Limits, now: float) -> float:
     return max(0.0, view.last_stillborn + pause - now)
 
 
+def lost_seconds(view: View, limits: Limits) -> float:
+    """Seconds of a node that it costs on average if one is taken back: another's boot, and half a task."""
+    boot, each = view.boot_seconds or limits.boot_seconds, view.seconds_per_task or limits.task_seconds
+    return boot + each / 2
+
+
 def _finish_seconds(view: View, limits: Limits) -> float:
     """How long a node still costs from the look that finds the money short: it ends a task, drains, is seen drained."""
     return 2 * (view.seconds_per_task or limits.task_seconds) + 4 * limits.pass_seconds

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from minimoto.core.fleet import Decision, Drain, Keep, Launch, Terminate
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import JobView, Node, View
-from minimoto.core.markets import SPOT, Experience, Pool, Refusal, lived
+from minimoto.core.markets import SPOT, Experience, Pool, lived
 from minimoto.core.paces import Paces, learnt, pace
 from minimoto.core.policies.dead import DEADLY_STRIKES, symptom
+from minimoto.core.swaps import Swaps
 
 DAY = 86_400.0
 
@@ -43,12 +42,20 @@ class PendingLaunch:
 
     Parameters:
         pools: where was asked, the best first: the provider knows a repeated launch by that as well.
+        instead_of, repays, reason: of a launch of standbys, as of :class:`~minimoto.core.fleet.Launch`.
     """
 
     token: str
     count: int
     at: float
     pools: tuple[Pool, ...] = ()
+    instead_of: tuple[str, ...] = ()
+    repays: float = 0.0
+    reason: str = ""
+
+    def is_try_of(self, action: Launch) -> bool:
+        """Whether that launch would be this one again."""
+        return (self.token, self.count, self.instead_of) == (action.token, action.count, action.instead_of)
 
 
 @dataclass(frozen=True)
@@ -63,12 +70,14 @@ class Memory:
         spot: the spot ones of them, with their pool.
         parting: nodes that were ended by us, or are known to be interrupted; each is counted once.
         markets: what was learnt of the pools.
+        swaps: spot nodes in the place of those on demand, and how swaps went lately.
         reported: those of them that have sent a heartbeat.
         draining: nodes that were asked to drain, with the reason.
         kept: nodes that took themselves out and stay to be looked at.
         spent: US dollars on ``day`` (days since the epoch, UTC), counted until ``spent_at``.
         shut_day: the day whose budget was used up.
         scale_to: the size set by hand.
+        jobless_since: since when no live job has had a task left.
         empty_since: since when the queue has been seen empty while tasks wait.
         dead_letters: messages left in the dead-letter queue for people: id to reason, and when they were last seen.
         recorded, recorded_at: rule and fleet's size of the decision that was last written to the log, and when.
@@ -82,6 +91,7 @@ class Memory:
     spot: Mapping[str, Pool] = field(default_factory=dict)
     parting: tuple[str, ...] = ()
     markets: Experience = field(default_factory=Experience)
+    swaps: Swaps = field(default_factory=Swaps)
     reported: tuple[str, ...] = ()
     strikes: Mapping[str, Strike] = field(default_factory=dict)
     idle_since: Mapping[str, float] = field(default_factory=dict)
@@ -99,6 +109,7 @@ class Memory:
     spent_at: float | None = None
     shut_day: int | None = None
     scale_to: int | None = None
+    jobless_since: float | None = None
     empty_since: float | None = None
     dead_letters: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     recorded: str = ""
@@ -108,51 +119,6 @@ class Memory:
     def token(self) -> str:
         """What the next launch is known by: an unresolved one keeps its token."""
         return self.pending.token if self.pending else f"{self.nonce}-{self.launches + 1}"
-
-
-def dump(memory: Memory) -> str:
-    """The memory as JSON."""
-    return json.dumps(asdict(memory), separators=(",", ":"), sort_keys=True)
-
-
-def load(text: str) -> Memory:
-    """Reads :func:`dump`'s text; an empty one is a fresh memory.
-
-    Raises:
-        ValueError: the text is not such a memory.
-    """
-    if not text:
-        return Memory()
-    try:
-        document: dict[str, Any] = json.loads(text)
-        pending = document.get("pending")
-        return Memory(
-            **{
-                **document,
-                "pending": _pending(pending) if pending else None,
-                "spot": {id: Pool(**pool) for id, pool in document.get("spot", {}).items()},
-                "parting": tuple(document.get("parting", ())),
-                "markets": _markets(document.get("markets", {})),
-                "reported": tuple(document.get("reported", ())),
-                "kept": tuple(document.get("kept", ())),
-                "strikes": {id: Strike(**strike) for id, strike in document.get("strikes", {}).items()},
-                "dead_letters": {
-                    id: (str(why), float(at)) for id, (why, at) in document.get("dead_letters", {}).items()
-                },
-            }
-        )
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"not a watchdog's memory: {error}") from error
-
-
-def _pending(document: Mapping[str, Any]) -> PendingLaunch:
-    pools = tuple(Pool(**pool) for pool in document.get("pools", ()))
-    return PendingLaunch(document["token"], document["count"], document["at"], pools)
-
-
-def _markets(document: Mapping[str, Any]) -> Experience:
-    refusals = {name: Refusal(**refusal) for name, refusal in document.get("refusals", {}).items()}
-    return Experience(**{**document, "refusals": refusals})
 
 
 def learn(memory: Memory, view: View, limits: Limits, now: float) -> tuple[Memory, View]:
@@ -168,6 +134,8 @@ def learn(memory: Memory, view: View, limits: Limits, now: float) -> tuple[Memor
     memory = _learn_times(memory, view, now)
     memory = _spend(memory, view, now)
     memory = _learn_markets(memory, view, now)
+    jobless = view.jobs is not None and not any(job.tasks_left for job in view.jobs)
+    memory = replace(memory, jobless_since=(memory.jobless_since or now) if jobless else None)
     learnt = replace(view, seconds_per_task=memory.seconds_per_task, boot_seconds=memory.boot_seconds)
     memory = _follow(memory, learnt, limits, now)
     return memory, complete(memory, view, now)
@@ -189,6 +157,9 @@ def complete(memory: Memory, view: View, now: float) -> View:
         last_scale_in=memory.last_scale_in,
         stillborn=memory.stillborn,
         last_stillborn=memory.last_stillborn,
+        markets=memory.markets,
+        swaps=memory.swaps,
+        jobless_since=memory.jobless_since,
         spent_today=memory.spent if memory.day == int(now // DAY) else 0.0,
         budget_shut=memory.shut_day == int(now // DAY),
         token=memory.token,
@@ -215,26 +186,34 @@ def decided(memory: Memory, view: View, decision: Decision, now: float) -> Memor
 def _begun(memory: Memory, action: Launch, now: float) -> PendingLaunch:
     """A launch tried again under its token is as old as its first try."""
     first = memory.pending
-    same = first is not None and (first.token, first.count) == (action.token, action.count)
-    return first if first is not None and same else PendingLaunch(action.token, action.count, now, action.pools)
+    if first is not None and first.is_try_of(action):
+        return first
+    reason = action.reason if action.instead_of else ""
+    return PendingLaunch(action.token, action.count, now, action.pools, action.instead_of, action.repays, reason)
 
 
-def may_launch(memory: Memory, wanted: int, now: float) -> int:
+def may_launch(memory: Memory, wanted: int, instead_of: Sequence[str], now: float) -> int:
     """How many nodes may be asked for while the outcome of an earlier launch is unknown.
 
     The provider knows a repeated launch by its token *and* count: until its listing is sure to show what the first try
-    started, exactly that try is repeated, or none.
+    started, exactly that try is repeated, or none. One that is to take the place of others is no other launch's try.
+
+    Parameters:
+        instead_of: whose places they are to take.
     """
     first = memory.pending
     if first is None or now - first.at >= CONSISTENT_SECONDS:
         return wanted
-    return first.count if wanted >= first.count else 0
+    return first.count if wanted >= first.count and tuple(instead_of) == first.instead_of else 0
 
 
 def launched(memory: Memory, ids: Sequence[str], now: float) -> Memory:
     """The memory after a launch whose nodes are known."""
+    first = memory.pending
+    swaps = memory.swaps.begun(ids, first.instead_of, now, first.repays, first.reason) if first else memory.swaps
     return replace(
         memory,
+        swaps=swaps,
         pending=None,
         launches=memory.launches + 1,
         launched={**memory.launched, **dict.fromkeys(ids, now)},
@@ -255,12 +234,15 @@ def _resolve(memory: Memory, nodes: Sequence[Node], now: float) -> Memory:
     ids = [node.id for node in nodes if node.token == pending.token]
     if ids:
         return launched(memory, ids, pending.at)
-    return refused(memory) if now - pending.at > UNRESOLVED_SECONDS else memory
+    # Nobody waits for a swap, and its token must not stand in the way of a launch that somebody waits for.
+    patience = CONSISTENT_SECONDS if pending.instead_of else UNRESOLVED_SECONDS
+    return refused(memory) if now - pending.at > patience else memory
 
 
 def _forget_unseen(memory: Memory, nodes: Sequence[Node], now: float) -> Memory:
-    listed = {node.id for node in nodes}
-    young = {id: at for id, at in memory.launched.items() if id not in listed and now - at < UNSEEN_SECONDS}
+    # What was ended before it was ever listed is not waited for.
+    known = {*(node.id for node in nodes), *memory.parting}
+    young = {id: at for id, at in memory.launched.items() if id not in known and now - at < UNSEEN_SECONDS}
     return replace(memory, launched=young)
 
 
@@ -295,7 +277,8 @@ def _learn_markets(memory: Memory, view: View, now: float) -> Memory:
     ]
     markets = lived(memory.markets, before.values(), (before[id] for id in taken), now)
     parting = tuple(id for id in (*memory.parting, *taken) if id in nodes)
-    return replace(memory, spot=spot, parting=parting, markets=markets)
+    swaps = memory.swaps.followed(nodes.keys() - set(taken), memory.draining.keys(), now)
+    return replace(memory, spot=spot, parting=parting, markets=markets, swaps=swaps)
 
 
 def _mean(before: float | None, seen: float) -> float:
@@ -356,8 +339,9 @@ def _complete_node(memory: Memory, view: View, node: Node) -> Node:
     reported = node.reported or node.id in memory.reported
     idle_since = memory.idle_since.get(node.id) if view.reports_known and not node.busy else None
     draining, kept = node.id in memory.draining, node.id in memory.kept
+    standby = memory.swaps.standbys.get(node.id)
     known = (node.reported, node.idle_since, node.draining, node.kept)
-    if strike is None and not node.strikes and known == (reported, idle_since, draining, kept):
+    if strike is None and not node.strikes and not standby and known == (reported, idle_since, draining, kept):
         # Of hundreds of nodes most are as they are seen, and a copy of each takes longer than everything else.
         return node
     return replace(
@@ -368,6 +352,7 @@ def _complete_node(memory: Memory, view: View, node: Node) -> Node:
         idle_since=idle_since,
         draining=draining,
         kept=kept,
+        replaces=standby.node if standby else "",
     )
 
 

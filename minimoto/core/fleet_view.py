@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from minimoto.core.group import Group
+from minimoto.core.markets import Experience, Pool
 from minimoto.core.node import NodeState
+from minimoto.core.swaps import Swaps
 
 GONE = frozenset({"shutting-down", "terminated"})
 HALTED = frozenset({"stopping", "stopped"})
@@ -38,6 +40,7 @@ class Node:
         token: the token of the launch that started it.
         grouped: whether it belongs to an Auto Scaling group.
         kept: it took itself out and stays to be looked at, which was said.
+        replaces: id of the node on demand whose place it was started to take; empty: none, or that one is gone.
     """
 
     id: str
@@ -65,6 +68,7 @@ class Node:
     token: str = ""
     grouped: bool = False
     kept: bool = False
+    replaces: str = ""
 
     @cached_property
     def up(self) -> bool:
@@ -143,6 +147,7 @@ class View:
         visible, in_flight, delayed: messages in the queue, approximately.
         oldest: age of the oldest visible message, seconds.
         jobs: the live jobs that are ready or being processed; ``None`` when they could not be read.
+        jobless_since: since when no live job has had a task left; ``None``: one has, or that is not known.
         reports_known: whether the heartbeats could be read.
         seconds_per_task: as seen lately; ``None`` before the first task.
         paces: seconds an input by step and instance type: as reported, then as remembered.
@@ -152,6 +157,9 @@ class View:
         stillborn: nodes, one after another, that died without a heartbeat; ``last_stillborn`` is when.
         spent_today: US dollars since midnight UTC, estimated; ``price_per_hour`` is that of one node, ``None`` unknown.
         budget_shut: today's budget was used up before.
+        pools: where machines may be asked for, with prices; empty: that was not looked at, or is not known.
+        markets: what was learnt of the pools.
+        swaps: spot nodes in the place of those on demand, and how swaps went lately.
         token: what a launch of this pass is to be known by.
         grouped: whether an Auto Scaling group sizes the fleet; ``group`` is it, ``None`` when it could not be seen.
         keeping: those of ``nodes`` that stay to be looked at, if a policy is shown them: no capacity, but they cost and
@@ -164,6 +172,7 @@ class View:
     delayed: int | None = None
     oldest: float | None = None
     jobs: tuple[JobView, ...] | None = None
+    jobless_since: float | None = None
     reports_known: bool = True
     seconds_per_task: float | None = None
     paces: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -176,6 +185,9 @@ class View:
     spent_today: float = 0.0
     price_per_hour: float | None = None
     budget_shut: bool = False
+    pools: tuple[Pool, ...] = ()
+    markets: Experience = field(default_factory=Experience)
+    swaps: Swaps = field(default_factory=Swaps)
     token: str = ""
     grouped: bool = False
     group: Group | None = None

@@ -140,6 +140,20 @@ def lived(experience: Experience, running: Iterable[Pool], interrupted: Iterable
     return Experience(refusals, hours, taken, now)
 
 
+def prices(pools: Sequence[Pool]) -> dict[Pool, float]:
+    """US dollars an hour; where it is not known, what the type costs on demand, or the first one, and a share on spot.
+
+    Where nothing is known a node on demand costs 1: proportions are right then, and nothing else.
+    """
+    known = {pool.type: pool.price for pool in pools if pool.market == ON_DEMAND and pool.price is not None}
+    usual = known.get(pools[0].type, 1.0) if pools else 1.0
+
+    def guessed(pool: Pool) -> float:
+        return known.get(pool.type, usual) * (SPOT_SHARE if pool.market == SPOT else 1.0)
+
+    return {pool: guessed(pool) if pool.price is None else pool.price for pool in pools}
+
+
 def in_order(
     pools: Sequence[Pool],
     experience: Experience,
@@ -157,17 +171,11 @@ def in_order(
         urgent: on-demand first: there would be no time to replace a machine that is taken back.
     """
     first = pools[0] if pools else None
-    known = {pool.type: pool.price for pool in pools if pool.market == ON_DEMAND and pool.price is not None}
-    usual = known.get(first.type, 1.0) if first else 1.0
-
-    def price(pool: Pool) -> float:
-        if pool.price is not None:
-            return pool.price
-        return known.get(pool.type, usual) * (SPOT_SHARE if pool.market == SPOT else 1.0)
+    price = prices(pools)
 
     def cost(pool: Pool) -> tuple[bool, float]:
         pace = (seconds or {}).get(pool.type, (seconds or {}).get(first.type if first else "", 1.0))
-        return urgent and pool.market == SPOT, price(pool) * pace * (1 + experience.rate(pool) * lost)
+        return urgent and pool.market == SPOT, price[pool] * pace * (1 + experience.rate(pool) * lost)
 
     return tuple(sorted((pool for pool in pools if not experience.refuses(pool, now)), key=cost))
 

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from minimoto.core.fleet import Bound, Decision, Detach, Drain, Keep, Launch, Terminate
-from minimoto.core.fleet_memory import Memory, decided, dump, launched, may_launch, refused
+from minimoto.core.fleet_asking import asked
+from minimoto.core.fleet_limits import Limits
+from minimoto.core.fleet_memory import Memory, decided, launched, may_launch, refused
+from minimoto.core.fleet_recall import dump
 from minimoto.core.fleet_view import View
-from minimoto.core.markets import Pool, in_order, paused_text, refusals_text, served
+from minimoto.core.markets import Pool, paused_text, refusals_text, served
 from minimoto.core.markets import refused as learnt
-from minimoto.core.paces import by_type
 from minimoto.core.readable import counted
+from minimoto.core.swaps import BACK_TO_SPOT
 from minimoto.watchdog.problems import Problems
 
 if TYPE_CHECKING:
@@ -51,15 +54,20 @@ def save(cloud: Cloud, memory: Memory, problems: Problems) -> bool:
 
 
 def act(
-    cloud: Cloud, view: View, decision: Decision, memory: Memory, problems: Problems, in_time: Callable[[], bool]
+    cloud: Cloud,
+    view: View,
+    decision: Decision,
+    memory: Memory,
+    limits: Limits,
+    problems: Problems,
+    in_time: Callable[[], bool],
 ) -> Acted:
     """Carries a decision out; what AWS refuses is noted and left to the next pass.
 
     Parameters:
         in_time: whether this pass still holds its lease; asked before anything is started or ended.
     """
-    boot, task = view.boot_seconds or cloud.config.boot_seconds, view.seconds_per_task or cloud.config.task_seconds
-    acting = _Acting(cloud, view, decision, problems, boot + task / 2)
+    acting = _Acting(cloud, view, decision, limits, problems)
     if not in_time():
         problems.note("this pass took too long and no longer holds its lease: nothing is started or ended")
         return Acted(memory)
@@ -88,8 +96,8 @@ class _Acting:
     cloud: Cloud
     view: View
     decision: Decision
+    limits: Limits
     problems: Problems
-    lost_seconds: float
     done: list[str] = field(default_factory=list)
     starved: bool = False
 
@@ -149,32 +157,28 @@ class _Acting:
             return None
         doomed = sum(isinstance(action, Terminate) for action in self.decision.actions)
         count = max(0, wanted.count - (doomed - len(ended)))
-        allowed = may_launch(memory, count, now)
+        allowed = may_launch(memory, count, wanted.instead_of[:count], now)
         if allowed < count:
             waiting = counted(count, "node")
             self.problems.note(f"the outcome of the last launch is not known yet: {allowed} of {waiting} asked for")
-        return replace(wanted, count=allowed) if allowed else None
+        return replace(wanted, count=allowed, instead_of=wanted.instead_of[:allowed]) if allowed else None
 
     def where(self, launch: Launch, memory: Memory, now: float) -> tuple[Pool, ...] | None:
         """Where to ask, the best first; ``None``: all that there is has just refused. Empty: as the fleet will."""
         first = memory.pending
-        if first is not None and (first.token, first.count) == (launch.token, launch.count):
+        if first is not None and first.is_try_of(launch):
             return first.pools
         nowhere: list[Pool] = []
-        pools = self.problems.attempt(lambda: self.cloud.fleet.pools(now), nowhere)
-        asked = in_order(
-            pools,
-            memory.markets,
-            now,
-            seconds=by_type(self.view.paces, self.view.jobs or ()),
-            lost=self.lost_seconds / 3600,
-            urgent=launch.urgent,
-        )
-        if pools and not asked:
+        pools = list(self.view.pools) or self.problems.attempt(lambda: self.cloud.fleet.pools(now), nowhere)
+        best = asked(launch, self.view, pools, memory.markets, self.limits, now)
+        if launch.instead_of:
+            # The fleet's own order, where it is given none, ends on demand.
+            return best or None
+        if pools and not best:
             self.problems.note(paused_text(pools, memory.markets, now))
             self.starved = True
             return None
-        return asked
+        return best
 
     def start(self, launch: Launch, pools: tuple[Pool, ...], memory: Memory) -> Memory:
         """Starts nodes. Where that fails the token stays: whatever was started under it will be found by it."""
@@ -189,11 +193,15 @@ class _Acting:
         elif len(new.ids) < launch.count:
             reasons = refusals_text(new.refused)
             had = f"{counted(launch.count, 'node')} asked for, {len(new.ids)} could be had"
+            had = f"{BACK_TO_SPOT}: {had}" if launch.instead_of else had
             self.problems.note(f"{had} ({reasons})" if reasons else had)
         if not new.ids:
-            self.starved = bool(new.refused)
+            # Nobody's work waits for a node that would only be cheaper.
+            self.starved = bool(new.refused) and not launch.instead_of
             return refused(memory)
-        self.done.append(f"launched {counted(len(new.ids), 'node')} ({_where(new)})")
+        places = ", ".join(launch.instead_of[: len(new.ids)])
+        swap = f" in the place of {places}: {launch.reason}" if places else ""
+        self.done.append(f"launched {counted(len(new.ids), 'node')} ({_where(new)}){swap}")
         return launched(memory, new.ids, now)
 
 

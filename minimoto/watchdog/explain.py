@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from minimoto.core.fleet_memory import Memory, load
+from minimoto.core.fleet_memory import Memory
+from minimoto.core.fleet_recall import load
 from minimoto.core.readable import counted, duration_text
 from minimoto.errors import NotFound, UsageError
 from minimoto.watchdog.act import MEMORY

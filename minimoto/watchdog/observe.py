@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from minimoto.config import Config
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import GONE, JobView, Node, View
+from minimoto.core.markets import SPOT, Pool
 from minimoto.core.node import NodeReport, NodeState
 from minimoto.core.readable import counted
 from minimoto.core.warm import Warm, held, parse
@@ -121,6 +122,15 @@ def observe(cloud: Cloud, problems: Problems, price: float | None = None) -> Obs
         group=group,
     )
     return Observation(view, reports, jobs)
+
+
+def with_pools(cloud: Cloud, view: View, problems: Problems) -> View:
+    """The view with what machines cost where; not looked at unless nodes stand on demand where spot is wished for."""
+    dear = any(node.counts and node.market != SPOT for node in view.nodes or ())
+    if not dear or (cloud.config.market, cloud.config.policy) != (SPOT, "target"):
+        return view
+    nowhere: list[Pool] = []
+    return replace(view, pools=tuple(problems.attempt(lambda: cloud.fleet.pools(cloud.clock.now()), nowhere)))
 
 
 def _nodes(

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from minimoto.core.fleet import Action, Bound, Decision, Detach, Drain, Keep, Launch, Terminate, decide, next_look
 from minimoto.core.fleet_limits import Limits
-from minimoto.core.fleet_memory import Memory, learn, load
+from minimoto.core.fleet_memory import Memory, learn
+from minimoto.core.fleet_recall import load
 from minimoto.core.fleet_view import View
 from minimoto.core.group import JOBS, published
 from minimoto.core.job import JobState
@@ -25,7 +26,7 @@ from minimoto.watchdog.act import MEMORY, Acted, act, save
 from minimoto.watchdog.dead_letters import clear_dead
 from minimoto.watchdog.fleet_history import size
 from minimoto.watchdog.gone import clear_gone
-from minimoto.watchdog.observe import Observation, limits_of, observe
+from minimoto.watchdog.observe import Observation, limits_of, observe, with_pools
 from minimoto.watchdog.owners import end_overspent, tell_limits, with_budgets
 from minimoto.watchdog.problems import Problems
 from minimoto.watchdog.repair import Repairs, close_ended, expire_uploads, find_lost, send_unsent
@@ -161,12 +162,12 @@ class Watchdog:
             raise CloudError(f"nothing can be seen, so nothing was done: {problems.lines[0]}")
         now = self.cloud.clock.now()
         memory, view = learn(before, seen.view, limits, now)
-        view = with_budgets(self.cloud, view, seen.jobs or (), problems)
+        view = with_pools(self.cloud, with_budgets(self.cloud, view, seen.jobs or (), problems), problems)
         if memory.scale_to is not None:
             # The hours of the day have no say then.
             limits = replace(limits, warm="")
         decision = decide(view, choose(self.cloud.config.policy, limits, memory.scale_to), now)
-        acted = act(self.cloud, view, decision, memory, problems, in_time)
+        acted = act(self.cloud, view, decision, memory, limits, problems, in_time)
         memory, done = acted.memory, acted.done
         if seen.jobs is not None:
             memory, repaired = self._repair(seen, before, acted, limits, problems)

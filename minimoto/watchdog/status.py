@@ -3,20 +3,25 @@
 The queue's length is what waits to be received: visible messages and delayed ones. A message in flight has left the
 queue for a service, and shows as that service's utilisation. A state is ``running`` for a machine that runs or boots,
 and ``stopped`` for one that is stopped or stops; machines on their way out are left out. Where an Auto Scaling group
-sizes the fleet, a line ``group:`` follows; one ``fenced:`` for each machine that took itself out.
+sizes the fleet, a line ``group:`` follows; one ``fenced:`` for each machine that took itself out; one ``swap:`` for
+each spot machine that is to take the place of one on demand, as long as both are there.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from minimoto.core.fleet import FAILED
+from minimoto.core.fleet_recall import load
 from minimoto.core.fleet_view import GONE
 from minimoto.core.group import Group
 from minimoto.core.node import NodeReport, NodeState
+from minimoto.core.swaps import Standby
 from minimoto.ports import Instance, QueueCounts
+from minimoto.watchdog.act import MEMORY
 from minimoto.watchdog.problems import Problems
 
 if TYPE_CHECKING:
@@ -29,12 +34,14 @@ class FleetStatus:
 
     Parameters:
         fenced: machines that took themselves out.
+        swaps: spot machines by id, with the place on demand that each is to take, or has taken.
     """
 
     machines: tuple[tuple[Instance, float | None], ...]
     counts: QueueCounts | None
     group: Group | None = None
     fenced: tuple[str, ...] = ()
+    swaps: Mapping[str, Standby] = field(default_factory=dict)
 
     @property
     def average(self) -> float | None:
@@ -62,7 +69,16 @@ def fleet_status(cloud: Cloud, problems: Problems) -> FleetStatus:
     reports = problems.attempt(lambda: list(cloud.nodes.reports()), unheard)
     out = {report.node for report in reports if report.state is NodeState.FENCED}
     fenced = tuple(id for id in ids if id in out)
-    return FleetStatus(tuple((machine, cpu.get(machine.id)) for machine in machines), counts, group, fenced)
+    swaps = {new: swap for new, swap in _standbys(cloud, problems).items() if new in ids and swap.node in ids}
+    return FleetStatus(tuple((machine, cpu.get(machine.id)) for machine in machines), counts, group, fenced, swaps)
+
+
+def _standbys(cloud: Cloud, problems: Problems) -> Mapping[str, Standby]:
+    try:
+        return load(problems.attempt(lambda: cloud.ledger.recall(MEMORY), "")).swaps.standbys
+    except ValueError as error:
+        problems.note(str(error))
+        return {}
 
 
 def status_lines(status: FleetStatus) -> list[str]:
@@ -73,6 +89,7 @@ def status_lines(status: FleetStatus) -> list[str]:
     if status.group:
         lines += [f"group: {status.group.text}", *(f"group could not: {line}" for line in status.group.troubles)]
     lines += [f"fenced: {id} {FAILED}" for id in status.fenced]
+    lines += [f"swap: {new} for {swap.node}: {swap.reason}" for new, swap in status.swaps.items()]
     return lines
 
 
@@ -105,6 +122,7 @@ def status_document(status: FleetStatus) -> dict[str, Any]:
         "in_flight": counts.in_flight if counts else None,
         "delayed": counts.delayed if counts else None,
         "oldest": counts.oldest if counts else None,
+        "swaps": {new: {"for": swap.node, "reason": swap.reason} for new, swap in status.swaps.items()},
         **({"group": asdict(status.group)} if status.group else {}),
     }
 

@@ -7,7 +7,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from minimoto.core.fleet_memory import Memory, complete, load
+from minimoto.core.fleet_memory import Memory, complete
+from minimoto.core.fleet_recall import load
 from minimoto.core.fleet_view import GONE, Node, View
 from minimoto.core.job import JobState
 from minimoto.core.readable import counted, duration_text, printable

@@ -5,12 +5,15 @@ A view is made from one random number: Hypothesis draws that, which is a hundred
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from hypothesis import strategies as st
 
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import JobView, Node, View
+from minimoto.core.markets import ON_DEMAND, SPOT, Experience, Pool
+from minimoto.core.swaps import Standby, Swaps
 
 NOW = 1_800_000_000.0
 
@@ -90,6 +93,45 @@ def view(seed: int) -> View:
     )
 
 
+def market_view(seed: int) -> View:
+    """A view of a fleet on two markets, with spot nodes on their way to the places of others."""
+    random = Random(seed)
+    seen = view(seed)
+    nodes = [replace(node, market=random.choice([SPOT, ON_DEMAND]), type="a") for node in seen.nodes or ()]
+    places = [node.id for node in nodes if node.market == ON_DEMAND]
+    random.shuffle(places)
+    for index, node in enumerate(nodes):
+        if node.market == SPOT and places and random.random() < 0.5:
+            nodes[index] = replace(node, replaces=places.pop())
+    standbys = {node.id: Standby(node.replaces, NOW - _seconds(random)) for node in nodes if node.replaces}
+    price = random.uniform(0.1, 1.5)
+    pools = (Pool(SPOT, "a", price=price), Pool(ON_DEMAND, "a", price=1.0))
+    return replace(
+        seen,
+        nodes=tuple(nodes),
+        pools=random.choice([pools, pools, pools, ()]),
+        markets=Experience(hours={"spot a": 10.0}, interruptions={"spot a": random.choice([0.0, 1.0, 30.0])}),
+        swaps=Swaps(standbys, random.choice([0, 0, 0, 1, 4]), NOW - _seconds(random)),
+    )
+
+
+def calm_view(seed: int) -> View:
+    """The same where nothing is broken, drains or idles, there is work for a while, no deadline, and spot is cheap."""
+    random = Random(seed)
+    seen = market_view(seed)
+    calm = {"state": "running", "healthy": None, "strikes": 0, "symptom": "", "fenced": False, "unable": ""}
+    nodes = tuple(
+        replace(n, **calm, leaving=False, draining=False, busy=int(n.reported), idle_since=None)
+        for n in seen.nodes or ()
+    )
+    jobs = (JobView("j", random.randint(1, 30) * len(nodes), created=NOW - random.uniform(0, 60)),)
+    known = {"reports_known": True, "stillborn": 0, "budget_shut": False, "seconds_per_task": 60.0}
+    pools = (Pool(SPOT, "a", price=random.uniform(0.1, 0.9)), Pool(ON_DEMAND, "a", price=1.0))
+    boot, lost = random.uniform(10, 200), random.choice([0, 0, 0, 1])
+    swaps = replace(seen.swaps, lost=lost)
+    return replace(seen, nodes=nodes, jobs=jobs, boot_seconds=boot, slots_per_node=1, pools=pools, swaps=swaps, **known)
+
+
 def limits_of(seed: int) -> Limits:
     """Settings of any size."""
     random = Random(seed)
@@ -109,4 +151,6 @@ def limits_of(seed: int) -> Limits:
 
 _seeds = st.integers(0, 2**32)
 views = _seeds.map(view)
+market_views = _seeds.map(market_view)
+calm_views = _seeds.map(calm_view)
 limits = _seeds.map(limits_of)

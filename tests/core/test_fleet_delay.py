@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -40,8 +41,8 @@ class Blind:
     def step(self, view: View, now: float) -> Orders:
         return self.rule.step(replace(view, jobs=None), now)
 
-    def launched(self, ids: list[str], now: float) -> None:
-        self.rule.launched(ids, now)
+    def launched(self, ids: Sequence[str], refusing: Sequence[str], now: float) -> None:
+        self.rule.launched(ids, refusing, now)
 
 
 folders = st.lists(st.tuples(st.integers(1, 60), st.floats(5, 60), st.floats(0, 3000)), min_size=1, max_size=5)

@@ -9,8 +9,9 @@ from fleet_views import NOW
 
 from minimoto.core.fleet import Decision, Drain, Launch, Terminate, decide
 from minimoto.core.fleet_limits import Limits
-from minimoto.core.fleet_memory import DAY, Memory, PendingLaunch, Strike, decided, dump, launched, learn, load, refused
-from minimoto.core.fleet_view import Node, View
+from minimoto.core.fleet_memory import DAY, Memory, PendingLaunch, Strike, decided, launched, learn, refused
+from minimoto.core.fleet_recall import dump, load
+from minimoto.core.fleet_view import JobView, Node, View
 from minimoto.core.policies import choose
 
 LIMITS = Limits(strike_seconds=60, boot_seconds=120)
@@ -167,6 +168,23 @@ def test_a_node_not_listed_yet_is_believed_in_for_a_while() -> None:
     listed, seen = look(memory, Node("i-9", launched=NOW), now=NOW + 90)
     assert (len(seen), dict(listed.launched)) == (1, {})
     assert "i-9" not in look(memory, READY, now=NOW + 301)[1]
+
+
+def test_a_node_that_was_ended_before_it_was_listed_is_not_waited_for() -> None:
+    memory, seen = look(launched(Memory(pending=PendingLaunch("t", 1, NOW)), ["i-9"], NOW), now=NOW + 200)
+    ended = Decision((Terminate("i-9", "has not reported", dead=True),), "", "")
+    memory = decided(memory, View(tuple(seen.values())), ended, NOW + 200)
+    assert memory.stillborn == 1
+    assert look(memory, now=NOW + 215)[1] == {}
+
+
+def test_since_when_no_job_has_had_a_task_is_remembered() -> None:
+    memory, _ = look(Memory(), jobs=(JobView("a", 0),))
+    assert memory.jobless_since == NOW
+    later, view = learn(memory, View((), jobs=()), LIMITS, NOW + 60)
+    assert (later.jobless_since, view.jobless_since) == (NOW, NOW)
+    for jobs in ((JobView("a", 1),), None):
+        assert look(later, now=NOW + 90, jobs=jobs)[0].jobless_since is None
 
 
 def test_drains_are_remembered_while_the_node_is_there() -> None:

@@ -135,9 +135,6 @@ TARGET = [
     (queue(idle(), jobs=(job("a", 12, 0, deadline=NOW + 360),)), [], "steady"),
     (queue(idle(), jobs=(job("a", 13, 0, deadline=NOW + 360),)), ["launch 1"], "launch"),
     (queue(busy(), jobs=(job("a", 10, 0),)), [], "steady"),
-    # Old messages that no live job knows of get one node to clear them; a late count gets none.
-    (queue(idle(), idle("b"), visible=9, oldest=60.0, jobs=(), last_scale_out=NOW), [], "cooldown"),
-    (queue(idle(), visible=9, oldest=121.0, jobs=()), [], "steady"),
     # Three films behind a hundred quick tasks: each is as long as its step says.
     (
         queue(idle(), visible=3, seconds_per_task=1.0, jobs=(JobView("j", 3, seconds_left=600.0),)),
@@ -306,3 +303,30 @@ def test_of_idle_nodes_those_on_demand_go_first() -> None:
         idle("a", market="spot"), idle("b", since=500), idle("c", since=900), idle("d", since=2000, market="spot")
     )
     assert did(fleet)[0] == ["drain c", "drain b", "drain d"]
+
+
+@pytest.mark.parametrize(
+    ("oldest", "jobless", "jobs", "does"),
+    [
+        (120.0, 120.0, (), ["launch 1"]),
+        (119.0, 999.0, (), []),
+        (999.0, 119.0, (), []),
+        (None, 999.0, (), []),
+        (999.0, None, (), []),
+        (999.0, None, None, ["launch 8"]),
+    ],
+    ids=[
+        "old messages",
+        "new ones",
+        "of a job that has just ended",
+        "unknown",
+        "of a job that ended now",
+        "no jobs known",
+    ],
+)
+def test_messages_of_no_live_job_get_a_node_that_clears_them_and_late_counts_get_none(
+    oldest: float | None, jobless: float | None, jobs: tuple[JobView, ...] | None, does: list[str]
+) -> None:
+    since = None if jobless is None else NOW - jobless
+    view = queue(visible=9, oldest=oldest, jobs=jobs, jobless_since=since)
+    assert did(view, limits=replace(LIMITS, min_nodes=0))[0] == does

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from fleet_views import NOW, limits, views
+from fleet_views import NOW, calm_views, limits, market_views, views
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,14 +29,14 @@ def after(view: View, decision: Decision) -> View:
     return replace(view, nodes=(*nodes, *new), budget_shut=shut, **scaled)
 
 
-@given(views, policies)
+@given(views | market_views | calm_views, policies)
 def test_the_bounds_are_never_passed(view: View, policy: Policy) -> None:
     decision = decide(view, policy, NOW)
     then = [node for node in after(view, decision).nodes or () if node.state not in GONE]
     assert not decision.launches or len(then) <= policy.limits.max_nodes
 
 
-@given(views, policies)
+@given(views | market_views | calm_views, policies)
 def test_no_node_that_works_is_ended_unless_it_is_dead(view: View, policy: Policy) -> None:
     nodes = {node.id: node for node in view.nodes or ()}
     for action in decide(view, policy, NOW).actions:
@@ -62,7 +62,7 @@ def test_only_idle_nodes_are_scaled_in(view: View, limits: Limits, name: str) ->
         assert not decision.launches
 
 
-@given(views, policies)
+@given(views | market_views | calm_views, policies)
 def test_nothing_is_done_on_a_guess(view: View, policy: Policy) -> None:
     assert decide(replace(view, nodes=None), policy, NOW).actions == ()
 
@@ -154,7 +154,7 @@ def _next(view: View, decision: Decision, now: float, then: float, boot: float) 
     return replace(view, nodes=tuple(grown), last_scale_out=now if decision.launches else view.last_scale_out)
 
 
-@given(views, policies)
+@given(views | market_views | calm_views, policies)
 def test_no_launch_can_pass_the_budget(view: View, policy: Policy) -> None:
     limits = policy.limits
     decision = decide(view, policy, NOW)
@@ -167,7 +167,7 @@ def test_no_launch_can_pass_the_budget(view: View, policy: Policy) -> None:
         assert view.spent_today + least <= limits.budget_per_day + 1e-6
 
 
-@given(views, policies)
+@given(views | market_views | calm_views, policies)
 def test_a_decision_says_why_and_launches_under_the_token(view: View, policy: Policy) -> None:
     decision = decide(view, policy, NOW)
     assert decision.reason

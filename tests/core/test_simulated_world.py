@@ -40,7 +40,7 @@ class Watching:
         self.seen.append((now, view))
         return Orders(launch=self.size if now == 0 else 0)
 
-    def launched(self, ids: Sequence[str], now: float) -> None:
+    def launched(self, ids: Sequence[str], refusing: Sequence[str], now: float) -> None:
         pass
 
 

@@ -17,7 +17,7 @@ from minimoto.core.simulate import RULES, WORKLOADS, outcome, production, simula
 from minimoto.core.simulation.events import Orders, Simulation
 from minimoto.core.simulation.market import ON_DEMAND, spot
 from minimoto.core.simulation.outcome import flaps, percentile
-from minimoto.core.simulation.sessions import planned
+from minimoto.core.simulation.sessions import planned, unforeseen
 from minimoto.core.simulation.trace import Trace
 from minimoto.core.simulation.tune import tune
 from minimoto.core.simulation.workload import Job, Workload, from_csv
@@ -40,7 +40,7 @@ class Kept:
     def step(self, view: View, now: float) -> Orders:
         return Orders(launch=self.size if now == 0 else 0)
 
-    def launched(self, ids: Sequence[str], now: float) -> None:
+    def launched(self, ids: Sequence[str], refusing: Sequence[str], now: float) -> None:
         pass
 
 
@@ -98,6 +98,15 @@ def test_the_rule_of_production_makes_no_busy_node_end_and_does_not_flap() -> No
         told = simulate(WORKLOADS[name](1), production("target", LIMITS), 300.0)
         assert (told.killed, told.flaps) == (0, 0)
         assert told.finish_at(0.95) <= 300.0
+
+
+@pytest.mark.parametrize("name", ["small", "trickle"])
+def test_counts_of_a_job_that_has_just_ended_start_no_node(name: str) -> None:
+    """Idle nodes go after 15 s, when the queue's counts may still show what they have done."""
+    told = simulate(
+        WORKLOADS[name](1), production("target", replace(LIMITS, target_seconds=900, cooldown=15)), 900.0, 1
+    )
+    assert told.flaps == 0
 
 
 def test_in_a_drought_of_spot_nodes_work_goes_on_afterwards() -> None:
@@ -194,6 +203,32 @@ def test_jobs_that_come_one_by_one_are_planned_onto_nodes() -> None:
     assert cost(250.0, *near) == pytest.approx(90 + 30 + 80)
     assert cost(900.0, *far) == pytest.approx(2 * (90 + 30))
     assert cost(100.0, Job(0.0, (300.0,))) == float("inf")
+
+
+def test_without_foresight_jobs_share_a_boot_only_if_they_happen_to() -> None:
+    world = World(boot=(60.0, 90.0, 120.0), price=3600.0, minimum=0.0)
+
+    def cost(wait: float | None, *starts: float) -> float:
+        return unforeseen(Workload("few", tuple(Job(at, (30.0,)) for at in starts), 0.0, world), wait)
+
+    # A dollar a second: a boot is 90, a job 30. The second comes while the first is done, or 100 s after its end.
+    assert cost(None, 0.0) == 120
+    assert cost(None, 0.0, 100.0) == 90 + 60
+    assert cost(None, 0.0, 150.0) == 90 + 30 + 30 + 30 + 30, "kept for half a minute each time"
+    assert cost(None, 0.0, 180.0) == cost(None, 0.0, 5000.0) == 2 * 120, "another boot is no dearer"
+    assert cost(300.0, 0.0, 220.0) == 90 + 60
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32))
+def test_foresight_is_worth_something(seed: int) -> None:
+    """Jobs of which one node does all in time cost nobody more who plans them than who starts nodes at once."""
+    workload = few_jobs(seed, World(minimum=0.0))
+    short = replace(workload, jobs=tuple(Job(job.at, job.tasks[:1]) for job in workload.jobs))
+    target = 110.0 + 15 * 200.0
+    assert planned(short, target) <= unforeseen(short) + 1e-9
+    alone = replace(short, jobs=short.jobs[:1])
+    assert planned(alone, target) == pytest.approx(unforeseen(alone, target)) == pytest.approx(unforeseen(alone))
 
 
 @settings(max_examples=4, deadline=None)

@@ -11,7 +11,8 @@ import pytest
 
 from minimoto.cli.entry import main
 from minimoto.core.events import CancelRequested, TaskDone
-from minimoto.core.fleet_memory import Memory, dump
+from minimoto.core.fleet_memory import Memory
+from minimoto.core.fleet_recall import dump
 from minimoto.core.job import Job
 from minimoto.core.simulation.workload import Stage, from_csv
 from minimoto.core.task import TaskKey, TaskResult

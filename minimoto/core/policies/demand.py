@@ -109,6 +109,11 @@ class Demand:
         return max(0.0, sum(parcel.tasks * parcel.each for parcel in self.parcels) - self.done)
 
     @property
+    def waiting(self) -> float:
+        """Seconds of one slot that nobody has begun."""
+        return max(0.0, sum(parcel.work for parcel in self.parcels) - self.done / IN_FLIGHT_DONE)
+
+    @property
     def each(self) -> float:
         """Seconds of a task, on average."""
         return sum(parcel.tasks * parcel.each for parcel in self.parcels) / self.tasks if self.tasks else 0.0
@@ -180,11 +185,17 @@ def _of_queue(view: View, limits: Limits, each: float, boot: float) -> list[Parc
 
 def _of_jobs(view: View, limits: Limits, seen: float, boot: float, now: float) -> list[Parcel]:
     parcels = [_of_job(view, job, limits, seen, boot, now) for job in view.jobs or ()]
-    ghosts = view.visible and view.in_flight is not None and (view.oldest or 0.0) >= GHOSTS_SECONDS
-    if ghosts and not any(parcel.tasks for parcel in parcels):
+    if _ghosts(view, now) and not any(parcel.tasks for parcel in parcels):
         horizon = _able(limits.target_seconds, seen, limits, boot)
         parcels.append(Parcel(1, seen, horizon, "messages wait that no live job knows of"))
     return parcels
+
+
+def _ghosts(view: View, now: float) -> bool:
+    """Whether messages wait that are no live job's. Counts are late: they may be those of a job that has just ended."""
+    if not view.visible or view.in_flight is None or view.jobless_since is None:
+        return False
+    return min(view.oldest or 0.0, now - view.jobless_since) >= GHOSTS_SECONDS
 
 
 def _of_job(view: View, job: JobView, limits: Limits, seen: float, boot: float, now: float) -> Parcel:

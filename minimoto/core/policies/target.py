@@ -11,6 +11,9 @@ long cost less than many for a moment.
 Nodes may be kept beside those that the work needs, so many or a share of them (as GitLab's ``IdleCount`` and
 ``IdleScaleFactor``): what comes next then waits for no boot.
 
+Nodes on demand that always find a task would stay for as long as there is work; where spot has nodes again, spot ones
+take their places (``back_to_spot.py``).
+
 Scale-out is one step; scale-in takes only nodes that have been idle for the cooldown, and only those that would not be
 started for the same backlog: what is drained now is not launched again by the next look at the same view.
 """
@@ -18,13 +21,14 @@ started for the same backlog: what is drained now is not launched again by the n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 from minimoto.core.fleet import Wish
 from minimoto.core.fleet_limits import Limits
 from minimoto.core.fleet_view import Node, View
 from minimoto.core.markets import SPOT
+from minimoto.core.policies.back_to_spot import back_to_spot, tight
 from minimoto.core.policies.dead import two_strikes
 from minimoto.core.policies.demand import ROUNDING, Demand, Parcel, measure
 from minimoto.core.readable import counted
@@ -57,6 +61,13 @@ class Target:
             if missing > 0:
                 return Wish("min", f"at least {counted(len(nodes) + missing, 'node')}; {reason}", launch=missing)
             return Wish("hold", reason)
+        wish = self._sized(demand, view, now)
+        return replace(wish, swap=back_to_spot(demand, view, self.limits, now)) if wish.rule == "steady" else wish
+
+    def _sized(self, demand: Demand, view: View, now: float) -> Wish:
+        """The size that the demand asks for."""
+        nodes = view.counted
+        missing = self.limits.always - len(nodes)
         more, parcel = needed(demand, nodes, now)
         if self.limits.thrifty and not nodes:
             more, latest = can_wait(demand, self.limits.pass_seconds)
@@ -166,7 +177,7 @@ def _out(demand: Demand, view: View, more: int, parcel: Parcel | None) -> Wish:
         f"{_backlog(demand)} take {demand.work:.0f} s of work: {parcel.why} that needs "
         f"{counted(len(nodes) + more, 'node')}; there are {len(nodes)}, {booting} of them booting"
     )
-    urgent = parcel.firm and parcel.horizon < 2 * (demand.boot + parcel.each)
+    urgent = tight(parcel, demand)
     if urgent:
         reason += "; on demand first: were a spot node taken back, there would be no time to boot another"
     return Wish("launch", reason, launch=more, urgent=urgent)

@@ -10,7 +10,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, takewhile
 from random import Random
 from typing import Protocol
 
@@ -35,13 +35,19 @@ class Orders:
 
     Parameters:
         launch: nodes to start.
+        offers: names of what is asked for them, the best first; ``None``: what there is, in the world's order.
+        swap: whether they are to take the places of others.
         drain: ids of nodes that finish what they hold and end.
+        replaced: those of them whose places have been taken.
         terminate: ids of nodes to end now, whatever they hold.
         dead: those of them that are ended because they are broken.
     """
 
     launch: int = 0
+    offers: Sequence[str] | None = None
+    swap: bool = False
     drain: Sequence[str] = ()
+    replaced: frozenset[str] = frozenset()
     terminate: Sequence[str] = ()
     dead: frozenset[str] = frozenset()
 
@@ -65,8 +71,8 @@ class Rule(Protocol):
     def step(self, view: View, now: float) -> Orders:
         """What to do about what is seen; ``now`` in seconds from the start."""
 
-    def launched(self, ids: Sequence[str], now: float) -> None:
-        """Told which nodes were started of those that were asked for."""
+    def launched(self, ids: Sequence[str], refusing: Sequence[str], now: float) -> None:
+        """Told which nodes were started of those that were asked for, and which offers refused before."""
 
 
 class Simulation:
@@ -90,7 +96,7 @@ class Simulation:
         self._changes: list[tuple[float, int, int, int]] = []
         self._sizes: list[tuple[float, int, int]] = []
         self._stopped = False
-        self._killed = self._refused = self._interrupted = self._crashed = self._undone = 0
+        self._killed = self._refused = self._interrupted = self._crashed = self._undone = self._swaps = 0
 
     def run(self) -> Trace:
         """Until all is done and the nodes are gone, or :data:`TAIL` seconds later."""
@@ -104,7 +110,7 @@ class Simulation:
             machine.ended = self._now
         return Trace(
             self._jobs, self._machines, self._changes, self._sizes,
-            self._killed, self._refused, self._interrupted, self._crashed,
+            self._killed, self._refused, self._interrupted, self._crashed, self._swaps,
         )  # fmt: skip
 
     def _at(self, time: float, happen: Callable[..., None], *given: object) -> None:
@@ -175,10 +181,21 @@ class Simulation:
             machine.worked.append((machine.busy_since, self._now))
             machine.busy_since = None
 
-    def _launch(self, wanted: int) -> list[str]:
-        ids = [self._start_one(offer) for offer, n in had(self._world.offers, wanted, self._now) for _ in range(n)]
-        self._refused += wanted - len(ids)
-        return ids
+    def _launch(self, orders: Orders) -> None:
+        known = {offer.name: offer for offer in self._world.offers}
+        offers = list(known.values()) if orders.offers is None else [known[name] for name in orders.offers]
+        given = list(had(offers, orders.launch, self._now))
+        ids = [self._start_one(offer) for offer, n in given for _ in range(n)]
+        refused = [offer.name for offer in takewhile(lambda offer: not offer.there_is(self._now), offers)]
+        # Nobody waits for a node that would only be cheaper.
+        self._refused += 0 if orders.swap else orders.launch - len(ids)
+        self._rule.launched(ids, refused, self._now)
+        if ids and not orders.swap:
+            self._change(len(ids))
+
+    def _change(self, nodes: int) -> None:
+        """Notes another size: nodes started or, negative, let go. A swap is none."""
+        self._changes.append((self._now, nodes, len(self._jobs), self._queue.visible))
 
     def _start_one(self, offer: Offer) -> str:
         machine = Machine(f"i-{len(self._machines):05}", offer, self._now)
@@ -266,24 +283,23 @@ class Simulation:
 
     def _look(self) -> None:
         orders = self._rule.step(self._view(), self._now)
-        arrived, gone = len(self._jobs), 0
+        gone = 0
         for id in (*orders.terminate, *orders.drain):
             machine = self._alive.get(id)
             if machine is None:
                 continue
-            gone += id not in orders.dead and not machine.draining
+            swapped = id in orders.replaced
+            self._swaps += swapped
+            gone += id not in orders.dead and not machine.draining and not swapped
             if id in orders.drain:
                 self._drain(machine)
                 continue
             self._killed += bool(machine.tasks) and id not in orders.dead
             self._end(machine)
         if gone:
-            self._changes.append((self._now, -gone, arrived, self._queue.visible))
+            self._change(-gone)
         if orders.launch:
-            ids = self._launch(orders.launch)
-            self._rule.launched(ids, self._now)
-            if ids:
-                self._changes.append((self._now, len(ids), arrived, self._queue.visible))
+            self._launch(orders)
         self._sizes.append((self._now, len(self._alive), self._queue.visible))
         self._stopped = self._now >= self._workload.seconds + PATIENCE
         if not self._over():

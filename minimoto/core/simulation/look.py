@@ -19,6 +19,7 @@ class Eyes:
 
     def __init__(self, world: World, queue: Queue) -> None:
         self._world, self._queue = world, queue
+        self._pools = tuple(offer.pool(world.price) for offer in world.offers)
 
     def view(
         self, machines: Iterable[Machine], jobs: Iterable[Running], each: float | None, now: float, late: float
@@ -43,6 +44,7 @@ class Eyes:
             seconds_per_task=each,
             slots_per_node=self._world.slots,
             price_per_hour=self._world.price,
+            pools=self._pools,
         )
 
     def as_measured(self, view: View, now: float) -> View:
@@ -74,6 +76,7 @@ class Eyes:
             leaving=machine.draining,
             finished=machine.draining and not busy and machine.ready and told,
             idle_since=machine.idle_since if machine.ready and not busy else None,
+            type=machine.offer.name,
             market=machine.offer.market,
         )
         return machine.seen

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from minimoto.core.markets import Pool
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -23,6 +25,14 @@ class Offer:
     share: float = 1.0
     interruptions: float = 0.0
     droughts: Sequence[tuple[float, float]] = ()
+
+    def pool(self, price: float) -> Pool:
+        """As a rule knows it.
+
+        Parameters:
+            price: of a node on demand, US dollars an hour.
+        """
+        return Pool(self.market, self.name, price=price * self.share)
 
     def there_is(self, at: float) -> bool:
         """Whether it can be had."""

@@ -23,7 +23,7 @@ class Outcome:
         missed: jobs that were done after their deadline, or after the target time.
         hours: node-hours billed; ``hours_of``: by what they were bought as.
         killed: busy nodes that the rule ended.
-        flaps: see :func:`flaps`.
+        flaps: see :func:`flaps`; ``swaps``: nodes whose places others took, which are none of them.
         largest: nodes at the highest.
     """
 
@@ -40,6 +40,7 @@ class Outcome:
     refused: int
     interrupted: int
     crashed: int
+    swaps: int = 0
 
     def finish_at(self, share: float) -> float:
         """The time within which ``share`` of the jobs were done."""
@@ -78,13 +79,17 @@ def outcome(workload: Workload, trace: Trace, target: float) -> Outcome:
         refused=trace.refused,
         interrupted=trace.interrupted,
         crashed=trace.crashed,
+        swaps=trace.swaps,
     )
 
 
 def flaps(trace: Trace) -> int:
     """Changes of size that an opposite one within :data:`FLAP` seconds undid, the load being the same.
 
-    The load changed when a job came in between, or, before a scale-in, when nothing waits any more.
+    The load changed when a job came in between, or, before a scale-in, when nothing waits any more. A node that takes
+    the place of another leaves the number of those at work as it was, so a swap is no change of size; swaps are counted
+    by themselves. A replacement whose place is gone before it is ready is one node out and one in all the same: the
+    end of that other node is a change.
     """
     found = 0
     times = [at for at, *_ in trace.changes]

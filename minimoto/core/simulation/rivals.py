@@ -54,7 +54,7 @@ class Rival(ABC):
     def orders(self, view: View, now: float) -> Orders:
         """The rule itself."""
 
-    def launched(self, ids: Sequence[str], now: float) -> None:  # noqa: B027 - a hook with nothing to do
+    def launched(self, ids: Sequence[str], refusing: Sequence[str], now: float) -> None:  # noqa: B027 - a hook with nothing to do
         """None of them remembers its launches."""
 
     def resized(self, view: View, wanted: int, leave: Callable[[Sequence[Node]], list[Node]]) -> Orders:

@@ -68,11 +68,13 @@ class Trace:
     Parameters:
         jobs: all that came.
         machines: all that were started; ``ended`` is set for each.
-        changes: (time, nodes started or, negative, let go, arrivals so far, tasks waiting).
+        changes: (time, nodes started or, negative, let go, arrivals so far, tasks waiting). A node that takes the place
+            of another is none, nor is that other.
         sizes: (time, nodes, tasks waiting) at each look.
         killed: busy nodes that the rule ended.
         refused: nodes that could not be had, of any offer.
         interrupted, crashed: nodes that the world took.
+        swaps: nodes whose places others took.
     """
 
     jobs: Sequence[Running]
@@ -83,3 +85,4 @@ class Trace:
     refused: int
     interrupted: int
     crashed: int
+    swaps: int = 0
