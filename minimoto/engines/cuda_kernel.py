@@ -113,6 +113,11 @@ def blocks(count: int, size: int) -> int:
     return -(-count // size)
 
 
+def source_of(name: str) -> str:
+    """``<name>.cu``, behind what all of them share."""
+    return "".join((_FOLDER / file).read_text("utf-8") for file in ("cuda_kernel.cuh", f"{name}.cu"))
+
+
 def image(source: str, options: Sequence[str] = ()) -> bytes:
     """The machine code of CUDA C++ for the current GPU, kept for the next process.
 
@@ -163,7 +168,7 @@ def _compiled(compiler: ctypes.CDLL, source: str, options: Sequence[str]) -> byt
 
 @functools.cache
 def _kernels(name: str, instead: str, options: tuple[str, ...]) -> Kernels | None:
-    return made(lambda: Compiled((_FOLDER / f"{name}.cu").read_text("utf-8"), options), name, instead)
+    return made(lambda: Compiled(source_of(name), options), name, instead)
 
 
 def made(make: Callable[[], Kernels], name: str, instead: str) -> Kernels | None:

@@ -3,26 +3,6 @@
    Photos are (H, W, 3), bytes; features (h, w, channels), half precision; c8: channels / 8, of which a thread does one.
    All but sums: a thread for each of what is written, blocks of one dimension. */
 
-#ifdef __CUDA_ARCH__
-__device__ __forceinline__ float float_of(unsigned short h) {
-    float f;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
-    return f;
-}
-__device__ __forceinline__ unsigned short half_of(float f) {
-    unsigned short h;
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
-    return h;
-}
-#endif
-
-union Eight {
-    uint4 all;
-    unsigned short each[8];
-};
-
-__device__ __forceinline__ int inside(int at, int length) { return min(max(at, 0), length - 1); }
-
 /* The pixel that lies at a place when the edges are mirrored, not repeated. */
 __device__ __forceinline__ int mirrored(int at, int length) {
     at = at < 0 ? -at : at;

@@ -20,21 +20,6 @@ typedef unsigned char word;
 #endif
 #define WORDS (int)(SIDE * sizeof(sample) / sizeof(word))
 
-#ifdef __CUDA_ARCH__
-__device__ __forceinline__ float float_of(unsigned short h) {
-    float f;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
-    return f;
-}
-__device__ __forceinline__ unsigned short half_of(float f) {
-    unsigned short h;
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
-    return h;
-}
-#endif
-
-__device__ __forceinline__ int inside(int at, int length) { return min(max(at, 0), length - 1); }
-
 __device__ __forceinline__ float luma_of(const sample* pixel) {
 #if CHANNELS == 3
     return (0.299f * pixel[0] + 0.587f * pixel[1] + 0.114f * pixel[2]) * (1.f / WHITE);

@@ -3,11 +3,6 @@
 
 __device__ __forceinline__ float wide(unsigned short b) { return __uint_as_float((unsigned)b << 16); }
 
-union Eight {
-    uint4 all;
-    unsigned short each[8];
-};
-
 __device__ __forceinline__ unsigned short rounded(float value) {
     unsigned bits = __float_as_uint(value);
     return (unsigned short)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);

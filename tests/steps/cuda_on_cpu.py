@@ -24,8 +24,7 @@ _KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)', re.S)
 class OnCpu:
     """As :class:`minimoto.engines.cuda_kernel.Compiled`, for tensors on the CPU."""
 
-    def __init__(self, source: Path, options: Sequence[str]) -> None:
-        text = source.read_text("utf-8")
+    def __init__(self, text: str, options: Sequence[str]) -> None:
         self.launched: list[str] = []
         with tempfile.TemporaryDirectory() as place:
             file, built = Path(place, "kernels.cpp"), Path(place, "kernels.so")
@@ -54,8 +53,7 @@ def on_cpu(name: str, **defined: object) -> OnCpu:
     """The kernels of ``<name>.cu`` of the package."""
     if shutil.which("g++") is None:
         pytest.skip("there is no C++ compiler here")
-    source = Path(cuda_kernel.__file__).with_name(f"{name}.cu")
-    return OnCpu(source, [f"-D{key}={value}" for key, value in sorted(defined.items())])
+    return OnCpu(cuda_kernel.source_of(name), [f"-D{key}={value}" for key, value in sorted(defined.items())])
 
 
 def _shim(name: str, parameters: str) -> str:
