@@ -2,7 +2,9 @@
 
     python -m training.upscale --photos PHOTOS --photos MORE:2 --eval SET5 --out FOLDER --seconds 7200
 
-``PHOTOS:2`` shrinks the photos of that folder by 2 first (or by 1.5, say), which removes the traces of JPEG. The run
+``PHOTOS:2`` shrinks the photos of that folder by 2 first (or by 1.5, say), which removes the traces of JPEG, and
+``PHOTOS:800px`` to 800 pixels on their longest side (and leaves out those of less than 1000): large photos then hold as
+much in as few pixels as the pictures do that everybody measures on. The run
 can be stopped and started again with the same command, on the same kind of device: it goes on from its last checkpoint.
 ``FOLDER/upscale2.safetensors`` and its like are the shipped form; ``FOLDER/log.tsv`` holds factor, step, seconds,
 learning rate, loss and PSNR-Y on ``--eval``. A longer ``--seconds`` than before goes on with the learning rate that
@@ -165,7 +167,7 @@ def plans(args: argparse.Namespace) -> list[Plan]:
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", action="append", required=True, help="a folder of photos, optionally :SHRINK")
+    parser.add_argument("--photos", action="append", required=True, help="a folder, optionally :SHRINK or :PIXELSpx")
     parser.add_argument("--eval", type=Path, required=True, help="a folder of pictures to measure PSNR-Y on")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, required=True, help="for all factors together")

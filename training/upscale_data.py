@@ -24,6 +24,8 @@ from minimoto.engines.upscale_net import UpscaleNet
 from training.bicubic import imresize, taps
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+CLEANER = 0.8
+"""How much of its size a photo may keep at most for the traces of JPEG to fade."""
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601-7, section 2.5.1, full range."""
 
@@ -44,7 +46,7 @@ def pictures(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def _matrix(length: int, scale: float, device: torch.device) -> Tensor:
     """What resizes a column of ``length`` as :func:`training.bicubic.imresize` does, ``(out, length)``."""
     index, weight = taps(length, scale)
@@ -65,8 +67,22 @@ def _bytes(picture: Tensor) -> Tensor:
     return picture.round().clamp(0, 255)
 
 
+def scale_of(shrink: str, longest: int) -> float:
+    """By how much a photo is resized: ``1.5`` shrinks it by so much, ``800px`` to so many pixels on its longest side.
+
+    0 if the photo, of ``longest`` pixels, is too small for it to be any cleaner for being shrunk.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    if shrink.endswith("px"):
+        scale = float(shrink.removesuffix("px")) / longest
+        return scale if scale <= CLEANER else 0.0
+    return 1 / float(shrink)
+
+
 def read_photos(folders: Iterable[str], device: torch.device) -> list[Tensor]:
-    """Every photo of the folders (``FOLDER`` or ``FOLDER:SHRINK``, which may be fractional), ``(3, h, w)`` uint8.
+    """Every photo of the folders, ``FOLDER`` or ``FOLDER:SHRINK`` (:func:`scale_of`), ``(3, h, w)`` uint8.
 
     Raises:
         ValueError: a folder's SHRINK is no number.
@@ -78,7 +94,9 @@ def read_photos(folders: Iterable[str], device: torch.device) -> list[Tensor]:
             name, _, shrink = folder.partition(":")
             for rgb in pool.map(read, pictures(Path(name))):
                 photo = torch.from_numpy(rgb).to(device).permute(2, 0, 1).contiguous()
-                photos.append(_bytes(resized(photo.float(), 1 / float(shrink))).byte() if shrink else photo)
+                scale = scale_of(shrink, max(rgb.shape[:2])) if shrink else 1.0
+                if scale:
+                    photos.append(_bytes(resized(photo.float(), scale)).byte() if shrink else photo)
     return photos
 
 

@@ -121,10 +121,13 @@ INLINE void scatter(const task *t, const int inner, const int counted, int top, 
     for (long c = 0; c < channels; c += LANES) {
         vec o[6][6], sum = all(0), squares = all(0);
         vec scale = load(t->after + c), offset = load(t->after + channels + c), low = least(t);
+        /* a store waits for its line: the next channels', or the first ones' of the next tile */
+        long soon = c + LANES < channels ? LANES : 6 * channels - c;
         untransformed(m + c, apart, o);
         for (int y = 0; y < 6; y++) {
             float *to = (float *)t->out + ((long)(top + y) * t->in_width + left) * channels + c;
             for (int x = 0; x < 6; x++) {
+                __builtin_prefetch(to + x * channels + soon, 1);
                 if (!inner && (top + y >= t->rows || left + x >= t->in_width)) continue;
                 vec v = larger(o[y][x] * scale + offset, low);
                 store(to + x * channels, v);
@@ -152,11 +155,15 @@ INLINE void spread(const task *t, const int inner, const int add, int top, int l
     for (int phase = 0; phase < 4; phase++)
         for (long c = 0; c < channels; c += LANES) {
             vec o[6][6], scale = load(t->after + c), offset = load(t->after + channels + c), low = least(t);
+            /* as in scatter; after the last channels come the next phase's */
+            long beside = phase % 2 ? (phase / 2 ? 11 - width : width - 1) : 1;
+            long soon = c + LANES < channels ? LANES : beside * channels - c;
             untransformed(m + phase * channels + c, apart, o);
             for (int y = 0; y < 6; y++) {
                 long row = 2 * (top + y) + phase / 2, column = 2 * left + phase % 2;
                 float *to = (float *)t->out + (row * width + column) * channels + c;
                 for (int x = 0; x < 6; x++) {
+                    __builtin_prefetch(to + 2 * x * channels + soon, 1);
                     if (!inner && (top + y >= t->rows || left + x >= t->in_width)) continue;
                     vec v = o[y][x] * scale + offset;
                     if (add) v += load(to + 2 * x * channels);

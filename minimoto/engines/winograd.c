@@ -143,6 +143,8 @@ INLINE void scatter(const task *t, const int inner, const int forward, int top, 
             for (int y = 0; y < 6; y++) rows[y][x] = r[y];
         }
         vec bias = forward ? load(t->bias + c) : all(0);
+        /* a store waits for its line: the next channels', or the first ones' of the next tile */
+        long soon = c + LANES < t->out_channels ? LANES : 6 * t->out_channels - c;
         for (int y = 0; y < 6; y++) {
             transform_out(rows[y], o[y % 2]);
             long pixel = (long)(top + y) * t->width + left;
@@ -151,6 +153,7 @@ INLINE void scatter(const task *t, const int inner, const int forward, int top, 
                 if (forward) o[y % 2][x] = v = where(v > all(0), v);
                 if (!inner && (top + y >= t->height || left + x >= t->width)) continue;
                 float *to = t->out ? t->out + pixel * t->out_channels + c : 0;
+                if (to) __builtin_prefetch(to + soon, 1);
                 bits_t *bits = t->mask ? (bits_t *)(t->mask + pixel * groups + c / 8) : 0;
                 if (t->add) v += load(to);
                 if (bits && forward) *bits = bits_of(v);
@@ -210,6 +213,7 @@ INLINE void first_pixels(const task *t, const int count, int y, int x) {
             for (int n = 0; n < PER_PANEL; n++) {
                 long at = ((long)y * t->width + x + i) * t->out_channels + c + n * LANES;
                 vec v = where(sum[i][n] > all(0), sum[i][n]);
+                __builtin_prefetch(t->out + at + ROWS * t->out_channels, 1);
                 store(t->out + at, v);
                 if (t->mask) *(bits_t *)(t->mask + at / 8) = bits_of(v);
             }
@@ -300,10 +304,12 @@ void winograd_gram(task *t, float *scratch) {
                 for (long c = 0; c < channels; c += LANES)
                     store(scratch + c / 16 * 16 * count + k * 16 + c % 16, load(t->in + (start + k) * channels + c));
             for (long row = 0; row < channels; row += GRAM_ROWS)
-                for (long column = row & ~15; column < channels; column += 16)
+                for (long column = row & ~15; column < channels; column += 16) {
+                    soon next = {scratch + (column + 16) * count, 16, 0, 0, 0};
                     multiply(GRAM_ROWS, PER_PANEL, scratch + row / 16 * 16 * count + row % 16, 1, 16,
-                             scratch + column * count, LANES, 16 * count, sums + row * channels + column, channels,
-                             count, start > first);
+                             scratch + column * count, LANES, next, sums + row * channels + column, channels, count,
+                             start > first);
+                }
         }
     }
 }

@@ -47,22 +47,33 @@ INLINE ints all_ints(int x) { return x - (ints){0}; }
 INLINE vec where(ints chosen, vec v) { return (vec)(chosen & (ints)v); }
 INLINE ints widen(const uint8_t *p) { return __builtin_convertvector(*(const bytes *)p, ints); }
 
+/* What is used after a product, and asked for while that is computed, a little with every step: at once it would be more
+   than a processor waits for beside its work. Of two panels it is as much of each, `beside` floats apart, and `step`
+   floats a step; if there is a `run`, it goes on after so many steps `jump` floats behind where the run began. */
+typedef struct {
+    const float *at;
+    long step, beside, run, jump;
+} soon;
+
 /* c (rows, columns) = a (rows, depth) * b (depth, columns), or added to it. Columns are `vectors` vectors, which lie
-   `apart` floats from each other in b, and b's rows 16; `next` floats behind b is what will be used after it. */
+   `apart` floats from each other in b, and b's rows 16. */
 INLINE void multiply(const int rows, const int vectors, const float *a, const long a_row, const long a_step,
-                     const float *b, const long apart, const long next, float *c, long c_row, long depth, int add) {
+                     const float *b, const long apart, soon next, float *c, long c_row, long depth, int add) {
     vec sum[16][2];
     for (int r = 0; r < rows; r++)
         for (int n = 0; n < vectors; n++) sum[r][n] = add ? load(c + r * c_row + n * LANES) : all(0);
-    for (long k = 0; k < depth; k++) {
-        vec columns[2];
-        for (int n = 0; n < vectors; n++) {
-            columns[n] = load(b + n * apart + 16 * k);
-            if (n * LANES % 16 == 0) __builtin_prefetch(b + n * apart + 16 * k + next);
-        }
-        for (int r = 0; r < rows; r++) {
-            vec x = all(a[r * a_row + k * a_step]);
-            for (int n = 0; n < vectors; n++) sum[r][n] += x * columns[n];
+    for (long k = 0; k < depth; next.at += next.jump) {
+        long end = next.run && k + next.run < depth ? k + next.run : depth;
+        for (const float *line = next.at; k < end; k++, line += next.step) {
+            vec columns[2];
+            for (int n = 0; n < vectors; n++) {
+                columns[n] = load(b + n * apart + 16 * k);
+                if (n * LANES % 16 == 0) __builtin_prefetch(line + n * next.beside, 0, 2);
+            }
+            for (int r = 0; r < rows; r++) {
+                vec x = all(a[r * a_row + k * a_step]);
+                for (int n = 0; n < vectors; n++) sum[r][n] += x * columns[n];
+            }
         }
     }
     for (int r = 0; r < rows; r++)
@@ -92,28 +103,32 @@ INLINE void transpose_8x8(const float *from, float *to) {
 
 /* 16 columns of the transpose of u, `depth` of them from the first of `from` on */
 INLINE void transpose(const float *from, long out, float *to, long depth) {
-    for (long i = 0; i < depth; i += 16) {
-        const float *square = from + i * out;
-        for (int line = 0; line < 16; line++) __builtin_prefetch(square + 16 * (2 * LANES + line));
+    for (long i = 0; i < depth; i += 16)
         for (int part = 0; part < 4; part++) {
             int row = part / 2 * 8, other = part % 2 * 8;
-            transpose_8x8(square + row * 16 + other, to + (i + other) * 16 + row);
+            transpose_8x8(from + i * out + row * 16 + other, to + (i + other) * 16 + row);
         }
-    }
 }
 
 /* m (tiles, out) = v (tiles, in) * u; u is (out/16, in, 16), or (in/16, out, 16) if it is to be transposed */
-static void multiply_tiles(const float *v, const float *u, float *m, long in, long out, int tiles, int transposed,
-                           float *packed) {
+INLINE void multiply_blocks(const float *v, const float *u, float *m, long in, long out, int tiles,
+                            const int transposed, float *packed) {
+    long blocks = tiles < ROWS ? 1 : tiles / ROWS;
     for (long k = 0; k < in; k += DEPTH)
         for (long column = 0; column < out; column += 2 * LANES) {
             long depth = in - k < DEPTH ? in - k : DEPTH;
             int pair = column + 2 * LANES <= out;
             const float *b = u + column * in + 16 * k;
-            long apart = LANES == 16 ? 16 * in : LANES, next = 2 * LANES * in;
+            long apart = LANES == 16 ? 16 * in : LANES, step = blocks < 16 ? 16 / blocks : 1, ahead = depth * step;
+            soon next = {b + 2 * LANES * in, step, apart, 0, 0};
             if (transposed) {
+                /* what is transposed next are squares of 16x16 in a row of them */
+                const float *from = u + k * out + column * 16;
+                long squares = (depth / 16 + blocks - 1) / blocks, run = depth / squares;
+                next = (soon){from + 32 * LANES, 256 / run, 256, run, 16 * out};
+                ahead = squares * next.jump;
                 for (int panel = 0; panel < (pair ? 2 * LANES : 16); panel += 16)
-                    transpose(u + k * out + (column + panel) * 16, out, packed + panel * DEPTH, depth);
+                    transpose(from + panel * 16, out, packed + panel * DEPTH, depth);
                 b = packed;
                 apart = LANES == 16 ? 16 * DEPTH : LANES;
             }
@@ -121,17 +136,25 @@ static void multiply_tiles(const float *v, const float *u, float *m, long in, lo
             float *c = m + column;
             int t = 0;
             if (pair) {
-                for (; t + ROWS <= tiles; t += ROWS)
+                for (; t + ROWS <= tiles; t += ROWS, next.at += ahead)
                     multiply(ROWS, 2, a + t * in, in, 1, b, apart, next, c + t * out, out, depth, k > 0);
                 for (; t + FEWER <= tiles; t += FEWER)
                     multiply(FEWER, 2, a + t * in, in, 1, b, apart, next, c + t * out, out, depth, k > 0);
                 for (; t < tiles; t++) multiply(1, 2, a + t * in, in, 1, b, apart, next, c + t * out, out, depth, k > 0);
             } else {
+                for (; t + ROWS <= tiles; t += ROWS, next.at += ahead)
+                    multiply(ROWS, 1, a + t * in, in, 1, b, apart, next, c + t * out, out, depth, k > 0);
                 for (; t + FEWER <= tiles; t += FEWER)
                     multiply(FEWER, 1, a + t * in, in, 1, b, apart, next, c + t * out, out, depth, k > 0);
                 for (; t < tiles; t++) multiply(1, 1, a + t * in, in, 1, b, apart, next, c + t * out, out, depth, k > 0);
             }
         }
+}
+
+static void multiply_tiles(const float *v, const float *u, float *m, long in, long out, int tiles, int transposed,
+                           float *packed) {
+    if (transposed) multiply_blocks(v, u, m, in, out, tiles, 1, packed);
+    else multiply_blocks(v, u, m, in, out, tiles, 0, 0);
 }
 
 INLINE void transform_in(const vec d[8], vec r[8]) {

@@ -60,6 +60,11 @@ def test_photos_of_every_kind_are_read_and_shrunk(folder: Path) -> None:
     assert all(photo.dtype == torch.uint8 for photo in photos)
 
 
+def test_photos_are_shrunk_to_a_size_where_that_makes_them_cleaner(folder: Path) -> None:
+    photos = read_photos([f"{folder}:130px"], CPU)
+    assert [tuple(photo.shape) for photo in photos] == [(3, 97, 130)]  # 0.8 of 160 is 128, of 170 it is 136
+
+
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_patches_are_parts_of_the_pairs_in_all_eight_positions(folder: Path, factor: int) -> None:
     photos = read_photos([str(folder)], CPU)
