@@ -44,12 +44,13 @@ _QUIET = ("-hide_banner", "-loglevel", "error", "-nostats")
 # superfast with a short macroblock-tree look-ahead, at a CRF 1.5 lower, has the SSIM of veryfast and 5% fewer bytes for
 # half of its CPU time. Blocks of 8 pixels alone, and B frames always in fives that move as their neighbours do in time,
 # take off bytes at a higher SSIM: the frames of a zoom are alike. aq-mode 3 spends bits on dark gradients, as backdrops
-# are. Frames wait for the look-ahead in it and, as many again, before it; one there is enough: each takes 13 MB.
+# are. Frames wait for the look-ahead in it (8) and before it (as many as there are B frames, and one more, which is what
+# x264 chooses): with fewer there the encoder waits for them, and films differ by which of the two was faster.
 # Frames last alike, and x264 must be told: else it reads how long one lasts off the next, if that has come, and on a
 # busy machine the same frames are one film or another.
 _X264 = (
     "mbtree=1:rc-lookahead=8:bframes=5:direct=temporal:aq-mode=3:analyse=i8x8:b-adapt=0:lookahead-threads=1"
-    ":sync-lookahead=1:force-cfr=1"
+    ":sync-lookahead=6:force-cfr=1"
 )
 _LOWER = 1.5
 # At 0 x264 loses nothing, in a profile that browsers do not play.

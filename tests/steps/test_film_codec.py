@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import film_probe as probe
 import numpy as np
 import pytest
 from PIL import Image
 
+from minimoto.engines.film_encoder import FilmWriter, encoding
 from minimoto.errors import InvalidPipeline
 from minimoto.steps import STEPS
 from minimoto.steps.base import Context
@@ -44,6 +47,22 @@ def test_av1_shows_the_same_film_in_fewer_bytes(tmp_path: Path) -> None:
 
 def test_av1_gives_the_same_bytes_again(tmp_path: Path) -> None:
     assert film(tmp_path, "a", codec="av1").read_bytes() == film(tmp_path, "b", codec="av1").read_bytes()
+
+
+def test_the_same_frames_give_the_same_bytes_however_they_come(tmp_path: Path) -> None:
+    size, fps = (320, 180), Fraction(10)
+    coarse = np.random.default_rng(5).uniform(0, 255, (3 * 24, 64)).astype(np.float32)
+    ground = cv2.resize(coarse, (640, 3 * 240), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+    made = set()
+    for number in range(16):
+        path = tmp_path / f"{number}.mp4"
+        with FilmWriter(path, size, fps, encoding(22, fps, nvenc=False), faststart=False) as writer:
+            for index in range(60):
+                top, left = index // 20 * 240 + index % 20, 3 * index
+                writer.write(ground[top : top + 270, left : left + 320].copy())
+            writer.close()
+        made.add(path.read_bytes())
+    assert len(made) == 1
 
 
 def test_an_encoder_of_h264_is_not_named_with_av1() -> None:
