@@ -303,9 +303,11 @@ void winograd_gram(task *t, float *scratch) {
             for (long k = 0; k < count; k++)
                 for (long c = 0; c < channels; c += LANES)
                     store(scratch + c / 16 * 16 * count + k * 16 + c % 16, load(t->in + (start + k) * channels + c));
+            /* meanwhile the next pixels are asked for, evenly over the products */
+            long products = channels / GRAM_ROWS * (channels / 16 + 1) / 2;
+            soon next = {t->in + (start + count) * channels, channels / products + 1, 0, 0, 0};
             for (long row = 0; row < channels; row += GRAM_ROWS)
-                for (long column = row & ~15; column < channels; column += 16) {
-                    soon next = {scratch + (column + 16) * count, 16, 0, 0, 0};
+                for (long column = row & ~15; column < channels; column += 16, next.at += count * next.step) {
                     multiply(GRAM_ROWS, PER_PANEL, scratch + row / 16 * 16 * count + row % 16, 1, 16,
                              scratch + column * count, LANES, next, sums + row * channels + column, channels, count,
                              start > first);
