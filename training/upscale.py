@@ -126,7 +126,8 @@ def train(plan: Plan, args: argparse.Namespace) -> None:
     pairs = make_pairs(_photos(tuple(args.photos), args.device), plan.factor, plan.patch, args.shifts)
     measured = read_measured(args.eval, plan.factor, args.device)
     print(f"x{plan.factor}: {len(pairs.height)} photos, ready after {clock() - entered:.1f} s; {plan}", flush=True)
-    steps = Steps(state, plan, Patches(pairs, plan.patch, plan.batch), not args.eager, args.dtype)
+    patches = Patches(pairs, plan.patch, plan.batch, contrast=args.contrast)
+    steps = Steps(state, plan, patches, not args.eager, args.dtype)
 
     def tell(since: float, done: int, progress: float) -> None:
         loss = steps.loss()
@@ -177,6 +178,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--channels", type=int, default=CHANNELS, help="of the body")
     parser.add_argument("--layers", type=int, help="convolutions of the body; as many as the shipped one has by itself")
+    parser.add_argument("--contrast", type=float, default=0.0, help="share of the patches whose contrast is raised")
     parser.add_argument(
         "--shifts", type=int, default=1, help="ways of shrinking each photo: from how many first pixels on"
     )

@@ -8,6 +8,7 @@ from torch import Tensor
 from training.upscale_data import Pairs
 
 CANDIDATES = 4
+MOST_GAIN = 4.0
 
 
 class Patches:
@@ -18,10 +19,14 @@ class Patches:
         patch: the side of the small patch in pixels.
         batch: patches that are drawn at once.
         generator: of the random numbers; ``None`` for torch's own, which a CUDA graph replays with new numbers.
+        contrast: the share of patches whose contrast is raised (:meth:`stretched`).
     """
 
-    def __init__(self, pairs: Pairs, patch: int, batch: int, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, pairs: Pairs, patch: int, batch: int, generator: torch.Generator | None = None, contrast: float = 0.0
+    ) -> None:
         self.generator = generator
+        self._contrast = contrast
         self._pairs, self._patch, self._batch = pairs, patch, batch
         area = (pairs.height * pairs.width).double()
         # Without the last, which rounding might leave below the largest random number.
@@ -77,6 +82,22 @@ class Patches:
         index = rows[:, :, None] + (column[:, None] * along)[:, None, :]
         return flat[index][:, None].float()
 
+    def stretched(self, small: Tensor, large: Tensor) -> tuple[Tensor, Tensor]:
+        """Some of the patches with more contrast, half of them as negatives: of 0..1 they take what they can, or less.
+
+        Shrinking is linear, so such a pair is as right as it was. Strong edges are few in photos, and weigh most.
+        """
+        shape, device = (4, self._batch, 1, 1, 1), small.device
+        chosen, gain, shift, turned = torch.rand(*shape, device=device, generator=self.generator).unbind()
+        low, high = large.amin((1, 2, 3), keepdim=True), large.amax((1, 2, 3), keepdim=True)
+        gain = (high - low).clamp(min=1 / MOST_GAIN).reciprocal().pow(gain)
+        to = shift * (1 - gain * (high - low)).clamp(min=0)
+        sign = torch.where(turned < 0.5, -1.0, 1.0)
+        scale = torch.where(chosen < self._contrast, gain * sign, 1.0)
+        base = torch.where(chosen < self._contrast, torch.where(turned < 0.5, 1 - to, to) - scale * low, 0.0)
+        return small * scale + base, large * scale + base
+
     def draw(self) -> tuple[Tensor, Tensor]:
         """Small ``(batch, 1, p, p)`` and large ``(batch, 1, s * p, s * p)``, float32, 0..1."""
-        return self.cut(*self.places(), self._random(self._batch, below=8))
+        small, large = self.cut(*self.places(), self._random(self._batch, below=8))
+        return self.stretched(small, large) if self._contrast else (small, large)

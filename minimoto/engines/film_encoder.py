@@ -44,8 +44,8 @@ _QUIET = ("-hide_banner", "-loglevel", "error", "-nostats")
 # superfast with a short macroblock-tree look-ahead, at a CRF 1.5 lower, has the SSIM of veryfast and 5% fewer bytes for
 # half of its CPU time. Blocks of 8 pixels alone, and B frames always in fives that move as their neighbours do in time,
 # take off bytes at a higher SSIM: the frames of a zoom are alike. aq-mode 3 spends bits on dark gradients, as backdrops
-# are. Frames wait for the look-ahead in it (8) and before it (as many as there are B frames, and one more, which is what
-# x264 chooses): with fewer there the encoder waits for them, and films differ by which of the two was faster.
+# are. Frames wait for the look-ahead in it (8) and before it (one more than there are B frames, as x264 chooses): with
+# fewer there the encoder waits for them, and films differ by which of the two was faster.
 # Frames last alike, and x264 must be told: else it reads how long one lasts off the next, if that has come, and on a
 # busy machine the same frames are one film or another.
 _X264 = (

@@ -12,7 +12,7 @@ import os
 import select
 import subprocess
 
-AHEAD = 4
+AHEAD = 2
 """Frames on their way: enough for the encoder never to wait."""
 
 PATIENCE = 2.0

@@ -121,7 +121,7 @@ INLINE void scatter(const task *t, const int inner, const int counted, int top, 
     for (long c = 0; c < channels; c += LANES) {
         vec o[6][6], sum = all(0), squares = all(0);
         vec scale = load(t->after + c), offset = load(t->after + channels + c), low = least(t);
-        /* a store waits for its line: the next channels', or the first ones' of the next tile */
+        /* A store waits for its line to come, so the next ones are asked for: the next channels', or the next tile's. */
         long soon = c + LANES < channels ? LANES : 6 * channels - c;
         untransformed(m + c, apart, o);
         for (int y = 0; y < 6; y++) {

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from minimoto.engines.vgg import Layer, Vgg
-from minimoto.engines.winograd import CHUNK, Kernels, transformed
+from minimoto.engines.winograd import CHUNK, Kernels, room, transformed
 
 Size = tuple[int, int]
 
@@ -171,6 +171,6 @@ class WinogradFeatures:
         count = shape[0] * shape[1] * shape[2]
         whole = self._memory.get(f"all {name}")
         if whole is None or whole.numel() < count:
-            whole = self._memory[f"all {name}"] = torch.empty(count, dtype=kind)
+            whole = self._memory[f"all {name}"] = room(-(-count * kind.itemsize // 4)).view(kind)
         self._memory[name] = whole[:count].view(shape)
         return self._memory[name]

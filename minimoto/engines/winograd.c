@@ -143,7 +143,7 @@ INLINE void scatter(const task *t, const int inner, const int forward, int top, 
             for (int y = 0; y < 6; y++) rows[y][x] = r[y];
         }
         vec bias = forward ? load(t->bias + c) : all(0);
-        /* a store waits for its line: the next channels', or the first ones' of the next tile */
+        /* A store waits for its line to come, so the next ones are asked for: the next channels', or the next tile's. */
         long soon = c + LANES < t->out_channels ? LANES : 6 * t->out_channels - c;
         for (int y = 0; y < 6; y++) {
             transform_out(rows[y], o[y % 2]);

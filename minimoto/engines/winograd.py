@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from minimoto.engines.compiled import library
+from minimoto.engines.network_kernel_layout import aligned
 from minimoto.engines.winograd_points import KERNEL, POINTS, tiles_of
 
 log = logging.getLogger("minimoto.style")
@@ -83,7 +84,7 @@ class Kernels:
 
     def _share(self, function: ctypes._NamedFuncPointer, task: _Task, slot: int, floats: int) -> None:
         if self._scratch[slot].numel() < floats:
-            self._scratch[slot] = torch.empty(floats)
+            self._scratch[slot] = room(floats)
         function(ctypes.byref(task), ctypes.c_void_p(self._scratch[slot].data_ptr()))
 
     def _tiles(self, height: int, width: int, inputs: int, outputs: int) -> int:
@@ -95,11 +96,16 @@ class Kernels:
         return min(wanted, -(-tiles // (blocks * _ROUND)) * _ROUND)
 
 
+def room(*shape: int) -> Tensor:
+    """Memory, float32, not filled: NumPy's, which asks Linux for large pages; features then lie on few of them."""
+    return torch.from_numpy(aligned(*shape))
+
+
 def transformed(weight: Tensor) -> Tensor:
     """(out, in, 3, 3) to what the kernel ``3x3`` multiplies by: (64, out / 16, in, 16), float32."""
     g = torch.tensor(KERNEL, dtype=torch.float64)
     outputs, inputs = weight.shape[:2]
-    found = torch.empty(POINTS, outputs // 16, inputs, 16)
+    found = room(POINTS, outputs // 16, inputs, 16)
     for panel in range(outputs // 16):
         part = torch.einsum("ai,ocij,bj->abco", g, weight[16 * panel : 16 * panel + 16].double(), g)
         found[:, panel] = part.reshape(POINTS, inputs, 16).float()

@@ -18,7 +18,7 @@ from training.bicubic import imresize  # noqa: E402
 from training.muon import Muon, orthogonalised  # noqa: E402
 from training.reparameterised import TrainedUpscaleNet, bicubic_taps  # noqa: E402
 from training.upscale_data import make_pairs, pair, read_photos, resized, shifts  # noqa: E402
-from training.upscale_sampler import Patches  # noqa: E402
+from training.upscale_sampler import MOST_GAIN, Patches  # noqa: E402
 from training.upscale_step import CAPTURE_AFTER, Plan, State, Steps, optimisers  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -63,6 +63,27 @@ def test_photos_of_every_kind_are_read_and_shrunk(folder: Path) -> None:
 def test_photos_are_shrunk_to_a_size_where_that_makes_them_cleaner(folder: Path) -> None:
     photos = read_photos([f"{folder}:130px"], CPU)
     assert [tuple(photo.shape) for photo in photos] == [(3, 97, 130)]  # 0.8 of 160 is 128, of 170 it is 136
+
+
+def test_contrast_is_raised_in_some_patches_and_some_become_negatives(folder: Path) -> None:
+    pairs = make_pairs(read_photos([str(folder)], CPU), 2, 12)
+    small, large = Patches(pairs, 12, 400).draw()
+    raised, wanted = Patches(pairs, 12, 400, contrast=0.5).stretched(small, large)
+    same = (wanted == large).flatten(1).all(1)
+    assert 0.4 < same.float().mean() < 0.6
+    assert wanted.min() >= -1e-5
+    assert wanted.max() <= 1 + 1e-5
+    # What one pixel of a pair was moved by moved all of both.
+    ranges = [pixels.flatten(1).amax(1) - pixels.flatten(1).amin(1) for pixels in (wanted, large)]
+    scale = ranges[0] / ranges[1]
+    assert scale.min() > 0.99
+    assert scale.max() <= MOST_GAIN + 1e-3
+    sign = torch.sign(((wanted - wanted.mean((1, 2, 3), keepdim=True)) * (large - 0.5)).sum((1, 2, 3)))
+    assert 0.35 < (sign[~same] < 0).float().mean() < 0.65
+    factor = (sign * scale)[:, None, None, None]
+    base = wanted[:, :, :1, :1] - factor * large[:, :, :1, :1]
+    torch.testing.assert_close(wanted, factor * large + base, atol=1e-4, rtol=0)
+    torch.testing.assert_close(raised, factor * small + base, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
