@@ -4,8 +4,10 @@
 
 ``PHOTOS:2`` shrinks the photos of that folder by 2 first (or by 1.5, say), which removes the traces of JPEG, and
 ``PHOTOS:800px`` to 800 pixels on their longest side (and leaves out those of less than 1000): large photos then hold as
-much in as few pixels as the pictures do that everybody measures on. The run
-can be stopped and started again with the same command, on the same kind of device: it goes on from its last checkpoint.
+much in as few pixels as the pictures do that everybody measures on.
+
+The run can be stopped and started again with the same command, on the same kind of device: it goes on from its last
+checkpoint.
 ``FOLDER/upscale2.safetensors`` and its like are the shipped form; ``FOLDER/log.tsv`` holds factor, step, seconds,
 learning rate, loss and PSNR-Y on ``--eval``. A longer ``--seconds`` than before goes on with the learning rate that
 belongs to that point.

@@ -9,6 +9,7 @@ from training.upscale_data import Pairs
 
 CANDIDATES = 4
 MOST_GAIN = 4.0
+"""Times that the contrast of a patch is raised at most."""
 
 
 class Patches:

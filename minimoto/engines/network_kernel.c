@@ -122,12 +122,12 @@ INLINE void scatter(const task *t, const int inner, const int counted, int top, 
         vec o[6][6], sum = all(0), squares = all(0);
         vec scale = load(t->after + c), offset = load(t->after + channels + c), low = least(t);
         /* A store waits for its line to come, so the next ones are asked for: the next channels', or the next tile's. */
-        long soon = c + LANES < channels ? LANES : 6 * channels - c;
+        long ahead = c + LANES < channels ? LANES : 6 * channels - c;
         untransformed(m + c, apart, o);
         for (int y = 0; y < 6; y++) {
             float *to = (float *)t->out + ((long)(top + y) * t->in_width + left) * channels + c;
             for (int x = 0; x < 6; x++) {
-                __builtin_prefetch(to + x * channels + soon, 1);
+                __builtin_prefetch(to + x * channels + ahead, 1);
                 if (!inner && (top + y >= t->rows || left + x >= t->in_width)) continue;
                 vec v = larger(o[y][x] * scale + offset, low);
                 store(to + x * channels, v);
@@ -157,13 +157,13 @@ INLINE void spread(const task *t, const int inner, const int add, int top, int l
             vec o[6][6], scale = load(t->after + c), offset = load(t->after + channels + c), low = least(t);
             /* as in scatter; after the last channels come the next phase's */
             long beside = phase % 2 ? (phase / 2 ? 11 - width : width - 1) : 1;
-            long soon = c + LANES < channels ? LANES : beside * channels - c;
+            long ahead = c + LANES < channels ? LANES : beside * channels - c;
             untransformed(m + phase * channels + c, apart, o);
             for (int y = 0; y < 6; y++) {
                 long row = 2 * (top + y) + phase / 2, column = 2 * left + phase % 2;
                 float *to = (float *)t->out + (row * width + column) * channels + c;
                 for (int x = 0; x < 6; x++) {
-                    __builtin_prefetch(to + 2 * x * channels + soon, 1);
+                    __builtin_prefetch(to + 2 * x * channels + ahead, 1);
                     if (!inner && (top + y >= t->rows || left + x >= t->in_width)) continue;
                     vec v = o[y][x] * scale + offset;
                     if (add) v += load(to + 2 * x * channels);

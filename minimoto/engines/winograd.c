@@ -144,7 +144,7 @@ INLINE void scatter(const task *t, const int inner, const int forward, int top, 
         }
         vec bias = forward ? load(t->bias + c) : all(0);
         /* A store waits for its line to come, so the next ones are asked for: the next channels', or the next tile's. */
-        long soon = c + LANES < t->out_channels ? LANES : 6 * t->out_channels - c;
+        long ahead = c + LANES < t->out_channels ? LANES : 6 * t->out_channels - c;
         for (int y = 0; y < 6; y++) {
             transform_out(rows[y], o[y % 2]);
             long pixel = (long)(top + y) * t->width + left;
@@ -153,7 +153,7 @@ INLINE void scatter(const task *t, const int inner, const int forward, int top, 
                 if (forward) o[y % 2][x] = v = where(v > all(0), v);
                 if (!inner && (top + y >= t->height || left + x >= t->width)) continue;
                 float *to = t->out ? t->out + pixel * t->out_channels + c : 0;
-                if (to) __builtin_prefetch(to + soon, 1);
+                if (to) __builtin_prefetch(to + ahead, 1);
                 bits_t *bits = t->mask ? (bits_t *)(t->mask + pixel * groups + c / 8) : 0;
                 if (t->add) v += load(to);
                 if (bits && forward) *bits = bits_of(v);
